@@ -1,0 +1,1 @@
+"""Right answers that are no objects of the package itself: numbers, tables, small functions."""
