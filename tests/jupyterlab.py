@@ -1,0 +1,119 @@
+"""A real JupyterLab on a copy of the notebooks, and a headless Chromium that works in it."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+ROOT = Path(__file__).parent.parent
+CHROMIUM = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+)
+# Without these Chromium looks for its maker's servers at every start.
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+LAPTOP = {"width": 1366, "height": 900}
+START_SECONDS = 120
+RUN_MILLISECONDS = 300_000
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serve a copy of the notebooks from `folder` with settings of its own; yields the address with its token."""
+    shutil.copytree(ROOT / "notebooks", folder / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    own = {
+        "JUPYTER_CONFIG_DIR": folder / "config",
+        "JUPYTER_DATA_DIR": folder / "data",
+        "JUPYTER_RUNTIME_DIR": folder / "runtime",
+        "JUPYTERLAB_SETTINGS_DIR": folder / "settings",
+        "JUPYTERLAB_WORKSPACES_DIR": folder / "workspaces",
+        "IPYTHONDIR": folder / "ipython",
+    }
+    _write_setting(folder, "apputils-extension/notification", {"fetchNews": "false", "checkForUpdates": False})
+    # All cells are drawn, not those in view alone, so that a page can be searched for errors.
+    _write_setting(folder, "notebook-extension/tracker", {"windowingMode": "none"})
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}"]
+    command += ["--IdentityProvider.token=course", f"--ServerApp.root_dir={folder / 'notebooks'}"]
+    with (folder / "lab.log").open("w", encoding="utf-8") as log:
+        environment = os.environ | {name: str(path) for name, path in own.items()}
+        server = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+        try:
+            _wait_for(f"http://127.0.0.1:{port}/api?token=course", server, folder / "lab.log")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+            server.wait(30)
+
+
+def _write_setting(folder: Path, plugin: str, values: dict) -> None:
+    path = folder / "settings" / "@jupyterlab" / f"{plugin}.jupyterlab-settings"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values), encoding="utf-8")
+
+
+def _wait_for(address: str, server: subprocess.Popen, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            urllib.request.urlopen(address, timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.3)
+    raise RuntimeError(f"JupyterLab did not start:\n{log.read_text(encoding='utf-8')[-2000:]}")
+
+
+@contextmanager
+def browser_page(folder: Path) -> Iterator[Page]:
+    """A page of a laptop's size in a Chromium with a fresh profile."""
+    with sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            folder / "profile", executable_path=CHROMIUM, args=ARGUMENTS, viewport=LAPTOP
+        )
+        try:
+            yield context.new_page()
+        finally:
+            context.close()
+
+
+def run_all(page: Page, address: str, notebook: str) -> None:
+    """Open a notebook, run all its cells, and wait until the kernel is idle again."""
+    page.goto(f"{address}/lab/tree/{notebook}?token=course&reset", timeout=120_000)
+    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=120_000, state="attached")
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=busy]", timeout=60_000, state="attached")
+    page.wait_for_selector(
+        ".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=RUN_MILLISECONDS, state="attached"
+    )
+
+
+def screenshots(page: Page, folder: Path, step: int = 800) -> list[Path]:
+    """Scroll from top to bottom and take a screenshot at each step, for a person to look at."""
+    pane = page.locator(".jp-WindowedPanel-outer").first
+    taken = []
+    for position in range(0, pane.evaluate("pane => pane.scrollHeight"), step):
+        pane.evaluate("(pane, top) => { pane.scrollTop = top }", position)
+        page.wait_for_timeout(300)
+        taken.append(folder / f"{len(taken):02d}.png")
+        page.screenshot(path=taken[-1])
+    return taken
