@@ -9,7 +9,23 @@ from pathlib import Path
 
 __version__ = "0.1.0"
 
-_MODULES = ("assets", "attention", "corpora", "exercises", "learning", "plotting", "syllabus", "widgets")
+_MODULES = (
+    "assets",
+    "attention",
+    "calibration",
+    "checkpoints",
+    "corpora",
+    "environment",
+    "exercises",
+    "gpt",
+    "layers",
+    "learning",
+    "plotting",
+    "positions",
+    "syllabus",
+    "transformer",
+    "widgets",
+)
 _LEARNER_CALLS = ("check", "hint", "solution", "quiz", "progress")
 
 __all__ = [*_MODULES, *_LEARNER_CALLS, "where_installed"]

@@ -1,0 +1,426 @@
+"""Published checkpoints and ours: the same numbers under other names.
+
+A `PublishedForm` is a table: which published tensor is which of our parameters, and which entry of the
+published `config.json` is which of our settings. Everything else here reads such tables, so that another
+model family is another table. Only safetensors files are read: a pickle can run code when it is opened.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from course_lib import assets
+
+WEIGHTS_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
+_SHOWN = 10  # names listed in a message before it only counts
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be read, or that does not fit the module it is loaded into."""
+
+
+class Rule(NamedTuple):
+    """One published tensor and our parameters it holds, `{}` being the number of the layer.
+
+    Several of ours are stacked in it along the output axis, as GPT-2 does with query, key and value.
+    `transposed` says that it is stored as `[in, out]`, where `nn.Linear` has `[out, in]`.
+    """
+
+    published: str
+    ours: tuple[str, ...]
+    transposed: bool = False
+
+    def of_layer(self, number: int) -> "Rule":
+        """The rule with its `{}` filled in."""
+        return Rule(self.published.format(number), tuple(name.format(number) for name in self.ours), self.transposed)
+
+    def split(self, tensor: Tensor) -> tuple[Tensor, ...]:
+        """The published tensor as ours, one for each name."""
+        return torch.tensor_split(tensor.T if self.transposed else tensor, len(self.ours))
+
+    def join(self, tensors: Sequence[Tensor]) -> Tensor:
+        """Ours, one for each name, as the published tensor."""
+        joined = torch.cat(tuple(tensors))
+        return joined.T if self.transposed else joined
+
+
+def weights(published: str, *ours: str, transposed: bool = False) -> tuple[Rule, ...]:
+    """The rule of a weight without a bias; the names come without `.weight`."""
+    return (Rule(f"{published}.weight", tuple(f"{name}.weight" for name in ours), transposed),)
+
+
+def weights_and_biases(published: str, *ours: str, transposed: bool = False) -> tuple[Rule, ...]:
+    """The rules of a weight and its bias; the names come without `.weight` and `.bias`."""
+    bias = Rule(f"{published}.bias", tuple(f"{name}.bias" for name in ours))
+    return (*weights(published, *ours, transposed=transposed), bias)
+
+
+@dataclass(frozen=True)
+class PublishedForm:
+    """How one family of models is published, told as data.
+
+    `settings` maps each of our settings to its published names: the first one present is read, all are
+    written, and a dot goes into a nested table. `defaults` holds those a file may leave out. `form` holds our
+    settings that the family never varies, `required` published settings of which our classes know one value.
+    """
+
+    model_type: str
+    architecture: str
+    prefix: str  # of the body's tensors; files of a body without a head leave it out
+    settings: Mapping[str, tuple[str, ...]]
+    defaults: Mapping[str, Any]
+    form: Mapping[str, Any]
+    required: Mapping[str, Any]
+    parameters: tuple[Rule, ...]
+    tied_head: str = "lm_head.weight"  # in some files a copy of the embedding
+    buffers: tuple[str, ...] = field(default=())  # endings of tensors in old files that are no parameters
+
+    def rules(self, num_layers: int) -> list[Rule]:
+        """The rules of a model with `num_layers` layers."""
+        return [
+            rule.of_layer(number)
+            for rule in self.parameters
+            for number in range(num_layers if "{}" in rule.published else 1)
+        ]
+
+    def read_settings(self, published: Mapping[str, Any]) -> dict[str, Any]:
+        """Translate a published `config.json` into our settings.
+
+        Raises CheckpointError if one is missing or asks for something our classes do not have.
+        """
+        for name, only in self.required.items():
+            value = _get(published, name, only)
+            if value != only:
+                raise CheckpointError(f"{self.model_type} with {name}={value!r} is not supported, only {only!r}")
+        settings = dict(self.form)
+        for ours, names in self.settings.items():
+            present = [name for name in names if _get(published, name, ...) is not ...]
+            if present:
+                settings[ours] = _get(published, present[0], ...)
+            elif ours in self.defaults:
+                settings[ours] = self.defaults[ours]
+            else:
+                raise CheckpointError(f"{CONFIG_FILE} of type {self.model_type!r} lacks {names[0]!r}")
+        return settings
+
+    def write_settings(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Translate our settings into a `config.json`; special tokens are left to the tokenizer."""
+        published: dict[str, Any] = {
+            "architectures": [self.architecture],
+            "model_type": self.model_type,
+            "bos_token_id": None,
+            "eos_token_id": None,
+        }
+        for name, value in self.required.items():
+            _set(published, name, value)
+        for ours, names in self.settings.items():
+            for name in names:
+                _set(published, name, settings[ours])
+        return published
+
+    def differences(self, settings: Mapping[str, Any]) -> list[str]:
+        """What in our `settings` this form cannot express."""
+        return [
+            f"{name}={settings[name]!r} (it has {value!r})"
+            for name, value in self.form.items()
+            if settings[name] != value
+        ]
+
+    def tidy(self, state: Mapping[str, Tensor], rules: Sequence[Rule], tied: bool) -> dict[str, Tensor]:
+        """Bring a published state to the names of `rules`: the prefix added where the file has none, buffers
+        of old files and the copy of a tied embedding left out."""
+        known = {rule.published for rule in rules}
+        kept = {name: tensor for name, tensor in state.items() if not name.endswith(self.buffers)}
+        if tied:
+            kept.pop(self.tied_head, None)
+        return {
+            self.prefix + name if name not in known and self.prefix + name in known else name: tensor
+            for name, tensor in kept.items()
+        }
+
+
+def _get(table: Mapping[str, Any], dotted: str, default: Any) -> Any:
+    first, _, rest = dotted.partition(".")
+    if not rest:
+        return table.get(first, default)
+    return _get(table.get(first) or {}, rest, default)
+
+
+def _set(table: dict[str, Any], dotted: str, value: Any) -> None:
+    first, _, rest = dotted.partition(".")
+    if rest:
+        _set(table.setdefault(first, {}), rest, value)
+    else:
+        table[first] = value
+
+
+GPT2 = PublishedForm(
+    model_type="gpt2",
+    architecture="GPT2LMHeadModel",
+    prefix="transformer.",
+    settings={
+        "vocab_size": ("vocab_size",),
+        "d_model": ("n_embd",),
+        "num_layers": ("n_layer",),
+        "num_heads": ("n_head",),
+        "d_ff": ("n_inner",),
+        "max_len": ("n_positions",),
+        "dropout": ("resid_pdrop", "embd_pdrop"),
+        "attention_dropout": ("attn_pdrop",),
+        "norm_eps": ("layer_norm_epsilon",),
+        "tie_embeddings": ("tie_word_embeddings",),
+    },
+    defaults={
+        "d_ff": None,
+        "dropout": 0.1,
+        "attention_dropout": 0.1,
+        "norm_eps": 1e-5,
+        "tie_embeddings": True,
+    },
+    form={
+        "positions": "learned",
+        "norm_type": "layer",
+        "activation": "gelu_tanh",
+        "bias": True,
+        "num_kv_heads": None,
+    },
+    required={
+        "activation_function": "gelu_new",
+        "add_cross_attention": False,
+        "scale_attn_weights": True,
+        "scale_attn_by_inverse_layer_idx": False,
+    },
+    # GPT-2's linear maps are "Conv1D" layers: their weights are stored as [in, out].
+    parameters=(
+        *weights("transformer.wte", "token_embedding"),
+        *weights("transformer.wpe", "position_embedding"),
+        *weights_and_biases("transformer.h.{}.ln_1", "blocks.{}.attention_norm"),
+        *weights_and_biases(
+            "transformer.h.{}.attn.c_attn",
+            "blocks.{}.attention.q_proj",
+            "blocks.{}.attention.k_proj",
+            "blocks.{}.attention.v_proj",
+            transposed=True,
+        ),
+        *weights_and_biases("transformer.h.{}.attn.c_proj", "blocks.{}.attention.out_proj", transposed=True),
+        *weights_and_biases("transformer.h.{}.ln_2", "blocks.{}.feed_forward_norm"),
+        *weights_and_biases("transformer.h.{}.mlp.c_fc", "blocks.{}.feed_forward.up", transposed=True),
+        *weights_and_biases("transformer.h.{}.mlp.c_proj", "blocks.{}.feed_forward.down", transposed=True),
+        *weights_and_biases("transformer.ln_f", "final_norm"),
+        *weights("lm_head", "head"),
+    ),
+    buffers=(".attn.bias", ".attn.masked_bias"),
+)
+
+LLAMA = PublishedForm(
+    model_type="llama",
+    architecture="LlamaForCausalLM",
+    prefix="model.",
+    settings={
+        "vocab_size": ("vocab_size",),
+        "d_model": ("hidden_size",),
+        "num_layers": ("num_hidden_layers",),
+        "num_heads": ("num_attention_heads",),
+        "num_kv_heads": ("num_key_value_heads",),
+        "d_ff": ("intermediate_size",),
+        "max_len": ("max_position_embeddings",),
+        "rotary_base": ("rope_parameters.rope_theta", "rope_theta"),
+        "attention_dropout": ("attention_dropout",),
+        "norm_eps": ("rms_norm_eps",),
+        "tie_embeddings": ("tie_word_embeddings",),
+    },
+    defaults={
+        "num_kv_heads": None,
+        "rotary_base": 10000.0,
+        "attention_dropout": 0.0,
+        "norm_eps": 1e-6,
+        "tie_embeddings": False,
+    },
+    form={"positions": "rotary", "norm_type": "rms", "activation": "swiglu", "bias": False},
+    required={
+        "hidden_act": "silu",
+        "attention_bias": False,
+        "mlp_bias": False,
+        "rope_scaling": None,
+        "rope_parameters.rope_type": "default",
+    },
+    parameters=(
+        *weights("model.embed_tokens", "token_embedding"),
+        *weights("model.layers.{}.input_layernorm", "blocks.{}.attention_norm"),
+        *weights("model.layers.{}.self_attn.q_proj", "blocks.{}.attention.q_proj"),
+        *weights("model.layers.{}.self_attn.k_proj", "blocks.{}.attention.k_proj"),
+        *weights("model.layers.{}.self_attn.v_proj", "blocks.{}.attention.v_proj"),
+        *weights("model.layers.{}.self_attn.o_proj", "blocks.{}.attention.out_proj"),
+        *weights("model.layers.{}.post_attention_layernorm", "blocks.{}.feed_forward_norm"),
+        *weights("model.layers.{}.mlp.gate_proj", "blocks.{}.feed_forward.gate"),
+        *weights("model.layers.{}.mlp.up_proj", "blocks.{}.feed_forward.up"),
+        *weights("model.layers.{}.mlp.down_proj", "blocks.{}.feed_forward.down"),
+        *weights("model.norm", "final_norm"),
+        *weights("lm_head", "head"),
+    ),
+    buffers=(".rotary_emb.inv_freq",),
+)
+
+
+def resolve(path_or_name: str | Path) -> Path:
+    """The directory of a saved model: a path as it is, the name of an asset fetched into the cache.
+
+    Raises FileNotFoundError if it is neither.
+    """
+    path = Path(path_or_name)
+    if path.is_dir():
+        return path
+    if path_or_name in assets.ASSETS:
+        return assets.fetch(path_or_name)
+    models = ", ".join(name for name, asset in assets.ASSETS.items() if asset.kind == "model")
+    raise FileNotFoundError(f"{path_or_name} is neither the directory of a saved model nor one of: {models}")
+
+
+def load_safetensors(path: str | Path) -> dict[str, Tensor]:
+    """Read every tensor of a safetensors file, or of `model.safetensors` in a directory, by name.
+
+    Raises FileNotFoundError if there is none, CheckpointError if it is truncated or no safetensors file.
+    """
+    path = Path(path)
+    file = path / WEIGHTS_FILE if path.is_dir() else path
+    if not file.is_file():
+        raise FileNotFoundError(f"no weights at {file}: expected one safetensors file, not split into shards")
+    try:
+        return load_file(file)
+    except SafetensorError as error:
+        raise CheckpointError(f"{file.name} {_what_is_wrong(file)} ({error})") from error
+
+
+def _what_is_wrong(file: Path) -> str:
+    with file.open("rb") as opened:
+        start = opened.read(9)
+    if start.startswith((b"PK", b"\x80")):
+        return "is a pickle under another name, which can run code when it is opened: get the safetensors file"
+    # A safetensors file begins with the length of its header in eight bytes, then the header, in JSON.
+    if start[8:] != b"{":
+        return "is not a safetensors file"
+    return "is truncated or damaged: fetch it again"
+
+
+def read_config(directory: str | Path, forms: Sequence[PublishedForm]) -> tuple[PublishedForm, dict[str, Any]]:
+    """Read `config.json`: which of `forms` it is, and our settings.
+
+    Raises FileNotFoundError if there is none, CheckpointError if it is no JSON or none of `forms`.
+    """
+    file = Path(directory) / CONFIG_FILE
+    if not file.is_file():
+        raise FileNotFoundError(f"no {CONFIG_FILE} in {directory}: the directory of a saved model has one")
+    try:
+        published = json.loads(file.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"{CONFIG_FILE} is not valid JSON: {error}") from error
+    model_type = published.get("model_type") if isinstance(published, dict) else None
+    for form in forms:
+        if form.model_type == model_type:
+            return form, form.read_settings(published)
+    supported = ", ".join(repr(form.model_type) for form in forms)
+    raise CheckpointError(f"{CONFIG_FILE} has model_type={model_type!r}; this class reads {supported}")
+
+
+class LoadReport(NamedTuple):
+    """What did not fit: our parameters the file lacks, tensors of the file we have no place for, wrong shapes."""
+
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    mismatched: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = [_listed(kind, names) for kind, names in self._asdict().items() if names]
+        return "\n".join(lines) or "every parameter was loaded"
+
+
+def _listed(kind: str, names: Sequence[str]) -> str:
+    rest = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{len(names)} {kind}: {', '.join(names[:_SHOWN])}{rest}"
+
+
+def load_into(
+    module: nn.Module, state: Mapping[str, Tensor], mapping: Sequence[Rule] | None = None, strict: bool = True
+) -> LoadReport:
+    """Copy published tensors into the parameters of `module`, cast to their dtype.
+
+    `mapping` says which is which, as `PublishedForm.rules` does; None means that the names are ours already.
+    Raises CheckpointError with the report, and leaves `module` as it was, if `strict` and anything is
+    missing, unexpected or of another shape. Otherwise loads what fits and returns the report.
+    """
+    own = module.state_dict()
+    mapping = [Rule(name, (name,)) for name in own] if mapping is None else mapping
+    rules = {rule.published: rule for rule in mapping}
+    found: dict[str, Tensor] = {}
+    unexpected, mismatched = [], []
+    for published, tensor in state.items():
+        rule = rules.get(published)
+        if rule is None or not own.keys() & set(rule.ours):
+            unexpected.append(published)
+            continue
+        found.update(zip(rule.ours, rule.split(tensor), strict=True))
+    for name, tensor in found.items():
+        if name in own and (problem := _mismatch(tensor, own[name])):
+            mismatched.append(f"{name} {problem}")
+    missing = tuple(name for name in own if name not in found)
+    report = LoadReport(missing, tuple(unexpected), tuple(mismatched))
+    if strict and any(report):
+        raise CheckpointError(f"the checkpoint does not fit {type(module).__name__}\n{report}")
+    for name, tensor in found.items():
+        if name in own and not _mismatch(tensor, own[name]):
+            own[name].copy_(tensor)
+    return report
+
+
+def _mismatch(tensor: Tensor, own: Tensor) -> str:
+    if tensor.shape != own.shape:
+        return f"has shape {list(tensor.shape)} in the file, {list(own.shape)} in the module"
+    if tensor.is_floating_point() != own.is_floating_point():
+        return f"has dtype {tensor.dtype} in the file, {own.dtype} in the module"
+    return ""
+
+
+def to_published(state: Mapping[str, Tensor], mapping: Sequence[Rule]) -> dict[str, Tensor]:
+    """Rename and reshape our parameters into the published ones: the inverse of what `load_into` reads.
+
+    Raises CheckpointError if a parameter has no published name.
+    """
+    published: dict[str, Tensor] = {}
+    left = dict(state)
+    for rule in mapping:
+        if all(name in left for name in rule.ours):
+            published[rule.published] = rule.join([left.pop(name) for name in rule.ours])
+    if left:
+        raise CheckpointError(_listed("without a published name", tuple(left)))
+    return published
+
+
+def save_pretrained(directory: str | Path, config: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
+    """Write `config.json` and `model.safetensors` into `directory`, which is made if need be.
+
+    Each file appears whole or not at all: an interrupted call leaves the old one.
+    """
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    with _replacing(directory / WEIGHTS_FILE) as file:
+        tensors = {name: tensor.detach().contiguous() for name, tensor in state.items()}
+        save_file(tensors, file, metadata={"format": "pt"})  # transformers reads no file without it
+    with _replacing(directory / CONFIG_FILE) as file:
+        file.write_text(json.dumps(dict(config), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _replacing(target: Path) -> Iterator[Path]:
+    with TemporaryDirectory(dir=target.parent, prefix=".partial-") as temporary:
+        yield Path(temporary) / target.name
+        (Path(temporary) / target.name).replace(target)
