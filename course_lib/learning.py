@@ -4,7 +4,6 @@ Nothing here raises because of what a learner passes, and every message is shown
 """
 
 import html
-import re
 import sys
 from typing import Any
 
@@ -12,6 +11,7 @@ from . import exercises, syllabus
 from .exercises import EXERCISES, NOT_ATTEMPTED, QUIZZES, UnknownExerciseError, Verdict
 from .exercises.engine import find
 from .progress_file import ProgressFile
+from .widgets.display import code_marked
 
 _COLOURS = {"passed": "#009e73", "not yet": "#d55e00", "not attempted yet": "#767676", "hint": "#0072b2"}
 _SIGNS = {"passed": "✓", "not yet": "✗", "not attempted yet": "○", "hint": "?"}
@@ -163,7 +163,7 @@ def _bar(passed: int, total: int, width: int = 10) -> str:
 def _box(state: str, heading: str, lines: list[str], notes: list[str] = ()) -> None:
     label = "" if state == "hint" else f": {state}"
     lines = [*lines, *notes]
-    body = "".join(f"<div>{_code_marked(line)}</div>" for line in lines)
+    body = "".join(f"<div>{code_marked(line)}</div>" for line in lines)
     _show(
         {
             "text/html": f"<div style='border-left:6px solid {_COLOURS[state]};padding:4px 12px'>"
@@ -171,11 +171,6 @@ def _box(state: str, heading: str, lines: list[str], notes: list[str] = ()) -> N
             "text/plain": "\n".join([f"{_SIGNS[state]} {heading}{label}", *(f"  {line}" for line in lines)]),
         }
     )
-
-
-def _code_marked(text: str) -> str:
-    """HTML of a line in which `code` stands between back-ticks."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text)).replace("\n", "<br>")
 
 
 def _show(bundle: dict[str, Any]) -> None:

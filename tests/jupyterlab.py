@@ -96,15 +96,24 @@ def browser_page(folder: Path) -> Iterator[Page]:
 
 
 def run_all(page: Page, address: str, notebook: str) -> None:
-    """Open a notebook, run all its cells, and wait until the kernel is idle again."""
-    page.goto(f"{address}/lab/tree/{notebook}?token=course&reset", timeout=120_000)
-    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=120_000, state="attached")
+    """Open a notebook, run all its cells, and wait until the last has run."""
+    page.goto(f"{address}/lab/tree/{notebook}?token=course", timeout=120_000)
+    _wait_until_settled(page)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=busy]", timeout=60_000, state="attached")
-    page.wait_for_selector(
-        ".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=RUN_MILLISECONDS, state="attached"
-    )
+    waiting = page.locator(".jp-InputPrompt", has_text="*").first
+    waiting.wait_for(state="attached")
+    waiting.wait_for(state="detached", timeout=RUN_MILLISECONDS)
+
+
+def _wait_until_settled(page: Page, seconds: float = 2) -> None:
+    """Wait until the kernel has been idle for a while: it reconnects while the page is still being built."""
+    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=120_000, state="attached")
+    indicator = page.locator(".jp-Notebook-ExecutionIndicator").first
+    idle, polls_a_second = 0, 5
+    while idle < seconds * polls_a_second:
+        page.wait_for_timeout(1000 / polls_a_second)
+        idle = idle + 1 if indicator.get_attribute("data-status") == "idle" else 0
 
 
 def screenshots(page: Page, folder: Path, step: int = 800) -> list[Path]:

@@ -10,7 +10,7 @@ _HERE = "course_lib.exercises.references.start_here"
 
 @exercise(
     "00.1",
-    title="How many numbers is a word?",
+    title="The width of a word vector",
     minutes=1,
     difficulty=1,
     hints=(

@@ -1,6 +1,8 @@
 """How a widget reaches the page: live where a kernel runs, as its static form everywhere else."""
 
+import html
 import io
+import re
 import sys
 from typing import Any
 
@@ -51,6 +53,11 @@ def with_fallback(widget: ipywidgets.Widget, static: dict[str, Any]) -> dict[str
     """One display bundle: the live widget, and `static` (by mime type) for readers that show no widgets."""
     _allow_in_colab()
     return {VIEW: {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}, **static}
+
+
+def code_marked(text: str) -> str:
+    """HTML of a text in which `code` stands between back-ticks."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text)).replace("\n", "<br>")
 
 
 def _allow_in_colab() -> None:

@@ -1,13 +1,12 @@
 """The quiz at the end of a notebook: choose an answer, read at once why it is right or wrong."""
 
-import html
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import ipywidgets
 
 from ..exercises.engine import Question
-from .display import with_fallback
+from .display import code_marked, with_fallback
 
 _LETTERS = "abcdefgh"
 
@@ -26,7 +25,7 @@ class Quiz:
         rows: list[ipywidgets.Widget] = []
         for number, question in enumerate(questions):
             self.choices[number].observe(lambda change, number=number: self._answered(number), names="index")
-            head = ipywidgets.HTML(f"<strong>{number + 1}. {html.escape(question.text)}</strong>")
+            head = ipywidgets.HTML(f"<strong>{number + 1}. {code_marked(question.text)}</strong>")
             rows += [head, self.choices[number], self.explanations[number]]
         self.view = ipywidgets.VBox([*rows, self.score])
 
@@ -45,7 +44,7 @@ class Quiz:
         question = self._questions[number]
         right = index == question.right
         sign = "✓ Right." if right else "✗ Not this one."
-        self.explanations[number].value = f"<em>{sign} {html.escape(question.choices[index].why)}</em>"
+        self.explanations[number].value = f"<em>{sign} {code_marked(question.choices[index].why)}</em>"
         was_done = all(self._right)
         self._right[number] = right
         self._show_score()
@@ -67,13 +66,13 @@ def quiz_bundle(notebook: str, questions: Sequence[Question], on_passed: Callabl
 def _as_html(notebook: str, questions: Sequence[Question]) -> str:
     parts = [f"<div><strong>Quiz {notebook}</strong>"]
     for number, question in enumerate(questions, start=1):
-        choices = "".join(f"<li>{html.escape(choice.text)}</li>" for choice in question.choices)
+        choices = "".join(f"<li>{code_marked(choice.text)}</li>" for choice in question.choices)
         reasons = "".join(
-            f"<li>{'✓' if index == question.right else '✗'} {html.escape(choice.why)}</li>"
+            f"<li>{'✓' if index == question.right else '✗'} {code_marked(choice.why)}</li>"
             for index, choice in enumerate(question.choices)
         )
         parts.append(
-            f"<p>{number}. {html.escape(question.text)}</p><ol type='a'>{choices}</ol>"
+            f"<p>{number}. {code_marked(question.text)}</p><ol type='a'>{choices}</ol>"
             f"<details><summary>Answer to question {number}</summary><ol type='a'>{reasons}</ol></details>"
         )
     return "".join(parts) + "</div>"
