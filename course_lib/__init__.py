@@ -23,6 +23,7 @@ _MODULES = (
     "plotting",
     "positions",
     "syllabus",
+    "tokenizers",
     "transformer",
     "widgets",
 )
