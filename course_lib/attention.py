@@ -8,6 +8,7 @@ A query that may attend to nothing gets weights and an output of zeros, never Na
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -257,9 +258,10 @@ def _check_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropo
     _check_lengths(k, v)
     _check_dropout(dropout_p)
     try:
-        batch = torch.broadcast_shapes(q.shape[:-2], k.shape[:-2])
-        torch.broadcast_shapes(batch, v.shape[:-2])
-    except RuntimeError as error:
+        # numpy's, because torch.broadcast_shapes imports half a second of other packages at its first call.
+        batch = np.broadcast_shapes(q.shape[:-2], k.shape[:-2])
+        np.broadcast_shapes(batch, v.shape[:-2])
+    except ValueError as error:
         shapes = ", ".join(f"{name} {list(x.shape)}" for name, x in {"q": q, "k": k, "v": v}.items())
         raise ValueError(f"the axes before the last two do not broadcast: {shapes}") from error
     if mask is not None:
@@ -294,7 +296,7 @@ def _check_mask(mask: Tensor, scores_shape: tuple[int, ...]) -> None:
             f"mask has dtype {mask.dtype}; pass a boolean mask, True = may attend; for an additive mask use "
             "`mask == 0`, for a tokenizer's attention_mask of ones and zeros `mask.bool()`"
         )
-    # Each axis of the mask, from the last, must be 1 or that of the scores; broadcast_shapes alone would
+    # Each axis of the mask, from the last, must be 1 or that of the scores; broadcasting alone would
     # also let a mask enlarge the scores.
     fits = mask.dim() <= len(scores_shape) and all(
         m in (1, s) for m, s in zip(reversed(mask.shape), reversed(scores_shape), strict=False)

@@ -87,6 +87,7 @@ def run(function: Callable[[], Any], seconds: float | None = None) -> Outcome:
 
     def work() -> None:
         try:
+            torch.set_num_threads(1)  # else every new thread would start a pool of its own for small tensors
             result["value"] = function()
         except BaseException as error:  # the learner's code may raise anything, SystemExit included
             result["error"] = error
@@ -182,6 +183,7 @@ def _forbidden_in(worker: threading.Thread) -> Iterator[None]:
 def _process_state_kept() -> Iterator[None]:
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     dtype, depth, directory = torch.get_default_dtype(), sys.getrecursionlimit(), Path.cwd()
+    threads = torch.get_num_threads()
     try:
         with warnings.catch_warnings():
             yield
@@ -190,5 +192,6 @@ def _process_state_kept() -> Iterator[None]:
         np.random.set_state(states[1])
         torch.set_rng_state(states[2])
         torch.set_default_dtype(dtype)
+        torch.set_num_threads(threads)
         sys.setrecursionlimit(depth)
         os.chdir(directory)
