@@ -63,7 +63,7 @@ def table() -> str:
         title = f"[{notebook.title}](notebooks/{notebook.stem}.ipynb)" if finished else notebook.title
         cost = results.get(notebook.number)
         measured = f"{cost['seconds']} s | {cost['peak_mib']} MiB" if cost else "in preparation |"
-        links = badges.badge_markdown(repository, notebook.stem) if finished else ""
+        links = badges.badge_markdown(repository, notebook.stem, "notebooks/images") if finished else ""
         number = f"**{notebook.number}**" if notebook.core else notebook.number
         lines.append(f"| {number} | {title} | {notebook.minutes} | {measured} | {links} |")
     return "\n".join(lines)
