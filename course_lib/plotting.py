@@ -14,7 +14,7 @@ import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Protocol
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -783,67 +783,29 @@ def _last_value(line: Any) -> float:
 # --- reliability -----------------------------------------------------------------------------------------------
 
 
-class CalibrationBins(NamedTuple):
-    """Answers grouped by confidence into `n` bins of equal width; empty bins have NaN means."""
+class Bins(Protocol):
+    """What `reliability` draws, such as `calibration.ReliabilityBins`: answers grouped by confidence."""
 
-    edges: NDArray[np.float64]  # [n + 1]; bin i holds edges[i] < confidence <= edges[i + 1]
-    counts: NDArray[np.int64]  # [n]
-    confidence: NDArray[np.float64]  # [n], mean confidence
-    accuracy: NDArray[np.float64]  # [n], share of right answers
-
-
-def calibration_bins(confidence: ArrayLike, correct: ArrayLike, bins: int = 10) -> CalibrationBins:
-    """The numbers behind `reliability` (Guo et al. 2017, "On Calibration of Modern Neural Networks", section 2).
-
-    Args:
-        confidence: `[answers]`, the probability given to each chosen answer, from 0 to 1.
-        correct: `[answers]`, whether each is right.
-        bins: number of bins of equal width.
-
-    Raises:
-        ValueError: counts that differ, nothing to count, a confidence outside [0, 1] or NaN, a truth value
-            other than 0 and 1, or fewer than 1 bin.
-    """
-    confidence = _array("confidence", confidence, 1, "pass the probability of each chosen answer, [answers]")
-    correct = _array("correct", correct, 1, "pass one truth value per answer, [answers]")
-    if len(confidence) != len(correct) or len(confidence) == 0:
-        raise ValueError(f"{len(confidence)} confidences and {len(correct)} truth values: one each, at least one")
-    if not np.all((confidence >= 0) & (confidence <= 1)):
-        raise ValueError("confidence holds values outside [0, 1] or NaN; pass probabilities, not logits")
-    if not np.all((correct == 0) | (correct == 1)):
-        raise ValueError("correct holds values other than 0 and 1; pass prediction == label")
-    if bins < 1:
-        raise ValueError(f"bins={bins} must be 1 or more")
-    edges = np.linspace(0.0, 1.0, bins + 1)
-    index = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
-    counts = np.bincount(index, minlength=bins)
-    filled = np.where(counts > 0, counts, np.nan)
-    return CalibrationBins(
-        edges,
-        counts,
-        np.bincount(index, weights=confidence, minlength=bins) / filled,
-        np.bincount(index, weights=correct, minlength=bins) / filled,
-    )
+    edges: ArrayLike  # [bins + 1], even
+    counts: ArrayLike  # [bins], numbers of answers
+    confidence: ArrayLike  # [bins], mean confidence; NaN in an empty bin
+    accuracy: ArrayLike  # [bins], share of right answers; NaN in an empty bin
 
 
-def reliability(
-    confidence: ArrayLike,
-    correct: ArrayLike,
-    bins: int = 10,
-    *,
-    ax: Axes | None = None,
-    title: str | None = None,
-) -> Axes:
+def reliability(bins: Bins, *, ax: Axes | None = None, title: str | None = None) -> Axes:
     """Draw a reliability diagram: per bin of confidence, the share of right answers and its gap to the diagonal.
-
-    The numbers drawn are those of `calibration_bins(confidence, correct, bins)`, with the same arguments and errors.
 
     Alt text: "Reliability diagram: at a confidence of <number> the accuracy is <number>, ...; the model is
     over-confident / under-confident / calibrated."
+
+    Raises ValueError where the numbers of edges, counts and means do not fit.
     """
-    edges, counts, mean_confidence, accuracy = calibration_bins(confidence, correct, bins)
+    edges, counts = np.asarray(bins.edges, dtype=float), np.asarray(bins.counts, dtype=int)
+    mean_confidence, accuracy = np.asarray(bins.confidence, dtype=float), np.asarray(bins.accuracy, dtype=float)
+    if not len(edges) - 1 == len(counts) == len(mean_confidence) == len(accuracy):
+        raise ValueError(f"{len(edges)} edges, {len(counts)} counts: n + 1 edges and n of everything else are needed")
     filled = counts > 0
-    centres, width = (edges[:-1] + edges[1:])[filled] / 2, 0.94 / bins
+    centres, width = (edges[:-1] + edges[1:])[filled] / 2, 0.94 / len(counts)
     gap = (mean_confidence - accuracy)[filled]
     ax = _new_axes(ax, 6.8, 4.6)
     ax.bar(centres, accuracy[filled], width, color=BLUE, label="accuracy")

@@ -77,7 +77,6 @@ def test_rewriting_there_and_back_gives_the_same_bytes(tmp_path):
         ("git clone https://github.com/old/course && cd course", "git clone https://github.com/ada/c && cd c"),
         ("https://github.com/old/course-two", "https://github.com/old/course-two"),
         ("https://github.com/huggingface/transformers", "https://github.com/huggingface/transformers"),
-        ("https://colab.research.google.com/assets/colab-badge.svg", None),
     ],
 )
 def test_only_links_to_the_course_are_rewritten(before, after):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests import jupyterlab
+from tools import jupyterlab
 from tools.notebook_pipeline import twins
 
 pytestmark = [

@@ -520,12 +520,11 @@ def test_lab_opens_without_the_assets(launcher, folder, capfd):
     assert "lab [" in out
 
 
-def test_lab_as_root_is_refused_before_anything_is_installed(launcher, folder, monkeypatch, capfd):
+def test_lab_starts_for_root_too(launcher, monkeypatch, capfd):
     monkeypatch.setattr(launcher.os, "geteuid", lambda: 0, raising=False)
-    assert launcher.main([]) == 1
-    assert "--allow-root" in only_sentence(capfd)
-    assert not (folder / ".venv").exists()
-    assert launcher.main(["--allow-root"]) == 0
+    assert launcher.main(["--no-browser"]) == 0
+    expected = ["notebooks/00_start_here.ipynb", "--no-browser", "--allow-root"]
+    assert f"lab {json.dumps(expected)}" in capfd.readouterr().out
 
 
 def test_fetch_hands_its_arguments_over(launcher, capfd):

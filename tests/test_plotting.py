@@ -5,6 +5,7 @@ import io
 import itertools
 import subprocess
 import sys
+from typing import NamedTuple
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -13,8 +14,6 @@ import nbformat
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.patches import FancyArrowPatch, Rectangle
@@ -29,6 +28,16 @@ LONG_WORDS = [
     "transformers", "internationalisation", "a", "[SEP]", "antidisestablishmentarianism", "##ing", "$5 and $6",
     "revolutionary", "MMMMMMMMMMMMMMMMMMMM", "is", "line\nbreak",
 ]  # fmt: skip
+
+
+class Bins(NamedTuple):
+    edges: list
+    counts: list
+    confidence: list
+    accuracy: list
+
+
+ONE_ANSWER = Bins([0, 0.5, 1], [0, 1], [np.nan, 0.9], [np.nan, 1.0])
 
 
 @pytest.fixture(autouse=True)
@@ -192,7 +201,7 @@ FIGURES = {
     "attention_arrows": lambda: plotting.attention_arrows(2, SENTENCE, weights(1, 6)[0], title="title"),
     "bars": lambda: plotting.bars([0.2, 0.8], ["no", "yes"], title="title"),
     "curves": lambda: plotting.curves(range(5), {"a": range(5), "b": np.ones((3, 5))}, title="title"),
-    "reliability": lambda: plotting.reliability([0.2, 0.9, 0.7], [0, 1, 1], title="title"),
+    "reliability": lambda: plotting.reliability(ONE_ANSWER, title="title"),
     "course_map": lambda: plotting.course_map(PARTS, NOTEBOOKS, {"02": (3, 7)}, title="title"),
 }
 
@@ -224,7 +233,7 @@ def test_figures_have_their_title_fit_a_laptop_and_hold_all_their_text(name):
         lambda ax: plotting.attention_arrows(0, ["a", "b"], [0.5, 0.5], ax=ax),
         lambda ax: plotting.bars([1], ["a"], ax=ax),
         lambda ax: plotting.curves([1, 2], {"a": [1, 2]}, ax=ax),
-        lambda ax: plotting.reliability([0.5], [True], ax=ax),
+        lambda ax: plotting.reliability(ONE_ANSWER, ax=ax),
         lambda ax: plotting.course_map(PARTS, NOTEBOOKS, {}, ax=ax),
     ],
 )
@@ -489,12 +498,7 @@ def test_tensors_are_taken():
             ValueError,
             "'chance' holds 0",
         ),
-        (lambda: plotting.reliability([0.5], [1, 0]), ValueError, "1 confidences and 2 truth values"),
-        (lambda: plotting.reliability([], []), ValueError, "at least one"),
-        (lambda: plotting.reliability([1.5], [1]), ValueError, r"outside \[0, 1\] or NaN; pass probabilities"),
-        (lambda: plotting.reliability([np.nan], [1]), ValueError, "or NaN"),
-        (lambda: plotting.reliability([0.5], [3]), ValueError, "other than 0 and 1; pass prediction == label"),
-        (lambda: plotting.reliability([0.5], [1], bins=0), ValueError, "bins=0 must be 1 or more"),
+        (lambda: plotting.reliability(ONE_ANSWER._replace(counts=[1])), ValueError, "3 edges, 1 counts"),
         (lambda: plotting.course_map(PARTS, [], {}), ValueError, "no notebooks to draw"),
         (lambda: plotting.course_map(PARTS, NOTEBOOKS, {"77": (1, 2)}), ValueError, r"not there: \['77'\]"),
         (
@@ -655,33 +659,10 @@ def test_logarithmic_axes_name_the_points_measured():
 # --- reliability -----------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=50, deadline=None)
-@given(
-    st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=40),
-    st.sampled_from([1, 2, 3, 7, 10]),
-)
-def test_calibration_bins_are_those_of_the_definition(answers, bins):
-    found = plotting.calibration_bins([c for c, _ in answers], [right for _, right in answers], bins)
-    assert found.counts.sum() == len(answers)
-    for i in range(bins):
-        low, high = found.edges[i], found.edges[i + 1]
-        members = [(c, right) for c, right in answers if low < c <= high or (i == 0 and c == 0.0)]
-        assert found.counts[i] == len(members)
-        if members:
-            assert found.confidence[i] == pytest.approx(np.mean([c for c, _ in members]))
-            assert found.accuracy[i] == pytest.approx(np.mean([right for _, right in members]))
-        else:
-            assert np.isnan(found.confidence[i]) and np.isnan(found.accuracy[i])
-
-
-def test_a_confidence_on_an_edge_belongs_to_the_bin_below():
-    found = plotting.calibration_bins([0.0, 0.25, 0.5, 0.75, 1.0, 0.25], [1, 0, 1, 0, 1, 1], bins=4)
-    assert found.counts.tolist() == [3, 1, 1, 1]
-    assert found.accuracy.tolist() == pytest.approx([2 / 3, 1, 0, 1])
-
-
 def test_reliability_draws_the_bins_that_hold_answers():
-    ax = plotting.reliability([0.25, 0.25, 0.9, 0.8, 1.0], [1, 0, 1, 0, 1], bins=5)
+    nan = np.nan
+    bins = Bins(np.linspace(0, 1, 6), [0, 2, 0, 1, 2], [nan, 0.25, nan, 0.8, 0.95], [nan, 0.5, nan, 0.0, 1.0])
+    ax = plotting.reliability(bins)
     accuracy, gap = ax.containers
     assert [bar.get_height() for bar in accuracy] == pytest.approx([0.5, 0.0, 1.0])
     assert [bar.get_height() for bar in gap] == pytest.approx([0.25 - 0.5, 0.8 - 0.0, 0.95 - 1.0])
