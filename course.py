@@ -35,6 +35,8 @@ STAMP = VENV / "course-setup.json"  # what is installed; written when all of it 
 UNFINISHED = VENV / "course-setup-unfinished"  # there while pip works, so also after it was killed
 CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
 FIRST_NOTEBOOK = "notebooks/00_start_here.ipynb"
+# JupyterLab would ask at its first start whether it may fetch news from the web.
+NO_NEWS = ("--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate")
 NEEDED_GB = 3
 FULL = f"the disk is full: free {NEEDED_GB} GB"
 
@@ -234,7 +236,7 @@ def lab(options, rest):
     switches = ["--no-browser"] * options.no_browser + (["--port", options.port] if options.port else [])
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         switches.append("--allow-root")  # in a container there is often no other account
-    command = [str(PYTHON), "-m", "jupyterlab", FIRST_NOTEBOOK, *switches, *rest]
+    command = [str(PYTHON), "-m", "jupyterlab", FIRST_NOTEBOOK, *NO_NEWS, *switches, *rest]
     with subprocess.Popen(command, cwd=ROOT, env=child_environment()) as server:
         while server.poll() is None:
             with contextlib.suppress(KeyboardInterrupt):  # JupyterLab gets Ctrl-C too, and asks before it stops

@@ -500,13 +500,13 @@ def not_root(launcher, monkeypatch):
 def test_lab_opens_the_first_notebook(launcher, capfd):
     assert launcher.main([]) == 0
     out = capfd.readouterr().out
-    assert out.index("assets fetch") < out.index('lab ["notebooks/00_start_here.ipynb"]')
+    assert out.index("assets fetch") < out.index('lab ["notebooks/00_start_here.ipynb", "--LabApp.news_url=None"')
 
 
 @pytest.mark.usefixtures("not_root")
 def test_lab_passes_its_options_on(launcher, capfd):
     assert launcher.main(["--no-browser", "--port", "8890", "--ip=0.0.0.0"]) == 0
-    expected = ["notebooks/00_start_here.ipynb", "--no-browser", "--port", "8890", "--ip=0.0.0.0"]
+    expected = ["notebooks/00_start_here.ipynb", *launcher.NO_NEWS, "--no-browser", "--port", "8890", "--ip=0.0.0.0"]
     assert f"lab {json.dumps(expected)}" in capfd.readouterr().out
 
 
@@ -523,7 +523,7 @@ def test_lab_opens_without_the_assets(launcher, folder, capfd):
 def test_lab_starts_for_root_too(launcher, monkeypatch, capfd):
     monkeypatch.setattr(launcher.os, "geteuid", lambda: 0, raising=False)
     assert launcher.main(["--no-browser"]) == 0
-    expected = ["notebooks/00_start_here.ipynb", "--no-browser", "--allow-root"]
+    expected = ["notebooks/00_start_here.ipynb", *launcher.NO_NEWS, "--no-browser", "--allow-root"]
     assert f"lab {json.dumps(expected)}" in capfd.readouterr().out
 
 
