@@ -55,9 +55,15 @@ def read_results() -> dict[str, dict[str, int]]:
 
 
 def table() -> str:
-    """README's table of the twenty notebooks: the finished ones are linked and carry their measured cost."""
+    """README's table of all notebooks: the finished ones are linked and carry their measured cost."""
     results, repository = read_results(), badges.repository()
-    lines = ["| | Notebook | Minutes | Run All | Memory | Open |", "|---|---|---|---|---|---|"]
+    lines = [
+        f"{len(results)} of the {len(syllabus.NOTEBOOKS)} notebooks are finished. Bold numbers are the core path; "
+        "*Run All* and *Memory* (at its peak) were measured on two processor cores.",
+        "",
+        "| | Notebook | Minutes | Run All | Memory | Open |",
+        "|---|---|---|---|---|---|",
+    ]
     for notebook in syllabus.NOTEBOOKS:
         finished = notebook.number in results
         title = f"[{notebook.title}](notebooks/{notebook.stem}.ipynb)" if finished else notebook.title

@@ -4,7 +4,14 @@ Judges import torch, numpy and the standard library, never what they judge: thei
 or a property. The right answers are the tested objects of `course_lib`, or stand in `references`.
 """
 
-from . import logits_to_probabilities, queries_keys_values, start_here
+from . import (
+    logits_to_probabilities,
+    multi_head_attention,
+    position,
+    queries_keys_values,
+    start_here,
+    transformer_block,
+)
 from .engine import (
     EXERCISES,
     NOT_ATTEMPTED,
@@ -28,6 +35,9 @@ __all__ = [
     "Verdict",
     "judge",
     "logits_to_probabilities",
+    "multi_head_attention",
+    "position",
     "queries_keys_values",
     "start_here",
+    "transformer_block",
 ]

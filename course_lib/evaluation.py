@@ -1,0 +1,159 @@
+"""Scores of predictions, each with a way to say how uncertain it is."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+Links = Iterable[tuple[int, int]]
+
+
+class Interval(NamedTuple):
+    """An estimate and the interval that holds the middle `level` of its bootstrap distribution."""
+
+    estimate: float
+    low: float
+    high: float
+    level: float
+
+    def __str__(self) -> str:
+        return f"{self.estimate:.3g} [{self.low:.3g}, {self.high:.3g}]"
+
+
+def accuracy(predictions: ArrayLike, labels: ArrayLike, ignore: int = -100) -> float:
+    """Share of labels that are predicted, those equal to `ignore` left out. Shapes must agree.
+
+    Raises:
+        ValueError: shapes that differ, or nothing to score.
+    """
+    predictions, labels = np.asarray(predictions), np.asarray(labels)
+    if predictions.shape != labels.shape:
+        raise ValueError(f"predictions {list(predictions.shape)} and labels {list(labels.shape)} differ in shape")
+    counted = labels != ignore
+    if not counted.any():
+        raise ValueError(f"there is nothing to score: no label, or every label is {ignore}")
+    return float((predictions == labels)[counted].mean())
+
+
+def exact_match(predictions: Sequence, references: Sequence) -> float:
+    """Share of predictions that equal their reference as a whole: strings, or lists of tokens.
+
+    Raises:
+        ValueError: different numbers of them, or none.
+    """
+    _require_pairs(predictions, references)
+    return sum(ours == right for ours, right in zip(predictions, references, strict=True)) / len(references)
+
+
+def _require_pairs(predictions: Sequence, references: Sequence) -> None:
+    if len(predictions) != len(references):
+        raise ValueError(f"{len(predictions)} predictions for {len(references)} references: they must be pairs")
+    if not len(references):
+        raise ValueError("there is nothing to score: predictions and references are empty")
+
+
+def perplexity(total_loss: float, tokens: int) -> float:
+    """exp(total_loss / tokens), from the summed negative log-likelihood in nats.
+
+    It depends on how the text was cut into tokens; to compare tokenisers use `bits_per_character`.
+    Raises ValueError if `tokens` is below 1.
+    """
+    if tokens < 1:
+        raise ValueError(f"tokens={tokens} must be at least 1")
+    return math.exp(total_loss / tokens)
+
+
+def bits_per_character(total_loss: float, characters: int) -> float:
+    """The summed negative log-likelihood in nats, as bits for each character of the text.
+
+    Raises ValueError if `characters` is below 1.
+    """
+    if characters < 1:
+        raise ValueError(f"characters={characters} must be at least 1")
+    return total_loss / characters / math.log(2)
+
+
+def bootstrap_interval(
+    scores: ArrayLike,
+    statistic: Callable[[np.ndarray], float] | None = None,
+    *,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Percentile bootstrap (Efron 1979): how much the score would vary with another sample of examples.
+
+    Args:
+        scores: one row for each example, `[examples, ...]`: 0 or 1 for accuracy, a loss, a pair of counts.
+        statistic: from the rows of a resample to a number; the mean if None.
+
+    Raises:
+        ValueError: fewer than two examples, or `level` or `resamples` out of range.
+    """
+    scores = np.asarray(scores)
+    if scores.ndim < 1 or len(scores) < 2:
+        raise ValueError(f"scores has shape {list(scores.shape)}: resampling takes at least two examples")
+    if not 0 < level < 1:
+        raise ValueError(f"level={level} must be between 0 and 1, as 0.95")
+    if resamples < 1:
+        raise ValueError(f"resamples={resamples} must be at least 1")
+    measure = statistic or (lambda rows: rows.mean())
+    random = np.random.default_rng(seed)
+    drawn = [measure(scores[random.integers(len(scores), size=len(scores))]) for _ in range(resamples)]
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(measure(scores)), float(low), float(high), level)
+
+
+def bleu(predictions: Sequence[str], references: Sequence[str]) -> float:
+    """Corpus BLEU from 0 to 100 (Papineni et al. 2002), by sacrebleu with its standard tokenisation.
+
+    Raises:
+        ValueError: different numbers of sentences, or none.
+    """
+    _require_pairs(predictions, references)
+    from sacrebleu.metrics import BLEU  # here, because only translation needs it
+
+    return BLEU().corpus_score(list(predictions), [list(references)]).score
+
+
+def attention_links(weights: ArrayLike) -> frozenset[tuple[int, int]]:
+    """Link each target word to the source word it attends to most: (source, target) positions.
+
+    Args:
+        weights: `[target_len, source_len]`.
+
+    Raises:
+        ValueError: another number of axes.
+    """
+    weights = np.asarray(weights)
+    if weights.ndim != 2:
+        raise ValueError(f"weights has shape {list(weights.shape)}: average or choose heads to get [target, source]")
+    return frozenset((int(source), target) for target, source in enumerate(weights.argmax(axis=1)))
+
+
+def alignment_error(
+    predicted: Sequence[Links], sure: Sequence[Links], possible: Sequence[Links] | None = None
+) -> float:
+    """Alignment error rate over sentences: 1 - (|A ∩ S| + |A ∩ P|) / (|A| + |S|) (Och and Ney 2003).
+
+    Args:
+        predicted, sure, possible: for each sentence the links (source position, target position).
+            Sure links count as possible ones too; without `possible` the rate is 1 - F1.
+
+    Raises:
+        ValueError: different numbers of sentences, or no link at all.
+    """
+    _require_pairs(predicted, sure)
+    if possible is not None:
+        _require_pairs(possible, sure)
+    hits = links = 0
+    for index, (guessed, certain) in enumerate(zip(predicted, sure, strict=True)):
+        guessed, certain = set(guessed), set(certain)
+        allowed = certain | set(possible[index] if possible is not None else ())
+        hits += len(guessed & certain) + len(guessed & allowed)
+        links += len(guessed) + len(certain)
+    if not links:
+        raise ValueError("there is nothing to score: no sentence has a link")
+    return 1 - hits / links

@@ -1,0 +1,113 @@
+"""Scores against hand-made cases, closed forms and the libraries."""
+
+import math
+
+import numpy as np
+import pytest
+import sacrebleu
+import torch
+
+from course_lib import evaluation
+
+
+def test_accuracy_leaves_ignored_labels_out():
+    assert evaluation.accuracy([1, 2, 3, 4, 9], [1, 0, 3, 4, -100]) == 3 / 4
+    assert evaluation.accuracy(torch.tensor([[1, 2], [3, 9]]), torch.tensor([[1, 2], [0, 7]]), ignore=7) == 2 / 3
+
+
+def test_exact_match_takes_the_whole():
+    assert evaluation.exact_match(["ab c", "d", "e"], ["ab c", "d ", "e"]) == 2 / 3
+    assert evaluation.exact_match([[1, 2], [3]], [[1, 2], [3, 4]]) == 1 / 2
+
+
+def test_perplexity_of_a_uniform_model_is_the_number_of_choices():
+    assert evaluation.perplexity(17 * math.log(29), 17) == pytest.approx(29)
+    assert evaluation.bits_per_character(17 * math.log(8), 17) == pytest.approx(3)
+    # Three tokens of 8 choices for 6 characters: 9 bits for 6 characters.
+    assert evaluation.bits_per_character(3 * math.log(8), 6) == pytest.approx(1.5)
+
+
+def test_the_interval_of_a_mean_has_the_width_of_the_normal_approximation():
+    scores = np.random.default_rng(4).normal(3, 2, size=997)
+    interval = evaluation.bootstrap_interval(scores)
+    half_width = 1.96 * scores.std() / math.sqrt(997)
+    assert interval.estimate == pytest.approx(scores.mean())
+    assert interval.high - interval.low == pytest.approx(2 * half_width, rel=0.1)
+    assert interval.low < interval.estimate < interval.high
+    wide = evaluation.bootstrap_interval(scores, level=0.99)
+    assert wide.low < interval.low < interval.high < wide.high
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says():
+    random = np.random.default_rng(8)
+    covered = 0
+    for seed in range(100):
+        interval = evaluation.bootstrap_interval(random.random(101) < 0.7, resamples=200, seed=seed, level=0.9)
+        covered += interval.low <= 0.7 <= interval.high
+    assert 0.8 < covered / 100 < 0.98
+
+
+def test_the_interval_takes_any_statistic_and_repeats():
+    counts = np.random.default_rng(2).integers(0, 9, size=(53, 2)) + 1
+
+    def ratio(rows):
+        return rows[:, 0].sum() / rows[:, 1].sum()
+
+    first, again, other = (evaluation.bootstrap_interval(counts, ratio, seed=seed) for seed in (1, 1, 2))
+    assert first == again != other
+    assert first.estimate == ratio(counts)
+    assert str(evaluation.Interval(0.98765, 0.97, 0.9912, 0.95)) == "0.988 [0.97, 0.991]"
+
+
+def test_bleu_is_that_of_the_library():
+    predictions = ["Le chat noir dort.", "J'aime les pommes rouges.", "Il a faim."]
+    references = ["Le chat noir dort bien.", "J'aime les pommes rouges.", "Elle a soif."]
+    assert evaluation.bleu(predictions, references) == sacrebleu.corpus_bleu(predictions, [references]).score
+    assert evaluation.bleu(references, references) == pytest.approx(100)
+    # All four n-gram precisions are 1 and only the brevity penalty is left: exp(1 - 7 / 6).
+    assert evaluation.bleu(["a b c d e f"], ["a b c d e f g"]) == pytest.approx(100 * math.exp(1 - 7 / 6))
+
+
+def test_attention_links_follow_the_largest_weight():
+    weights = [[0.1, 0.7, 0.2], [0.5, 0.3, 0.2]]
+    assert evaluation.attention_links(weights) == {(1, 0), (0, 1)}
+    assert evaluation.attention_links(torch.tensor(weights)) == {(1, 0), (0, 1)}
+
+
+def test_alignment_error_counts_sure_and_possible_links():
+    predicted = [[(0, 0), (1, 1), (2, 2)], [(0, 1)]]
+    sure = [[(0, 0), (1, 2)], [(0, 1)]]
+    possible = [[(1, 1)], []]
+    # Four links are predicted, three are sure; two of the four are sure, three possible.
+    assert evaluation.alignment_error(predicted, sure, possible) == pytest.approx(1 - (2 + 3) / (4 + 3))
+    precision, recall = 2 / 4, 2 / 3
+    assert evaluation.alignment_error(predicted, sure) == pytest.approx(
+        1 - 2 * precision * recall / (precision + recall)
+    )
+    assert evaluation.alignment_error(sure, sure) == 0
+
+
+def test_bad_input_is_rejected():
+    with pytest.raises(ValueError, match=r"\[2\] and labels \[3\]"):
+        evaluation.accuracy([1, 2], [1, 2, 3])
+    with pytest.raises(ValueError, match="every label is -100"):
+        evaluation.accuracy([1, 2], [-100, -100])
+    for score in (evaluation.exact_match, evaluation.bleu, evaluation.alignment_error):
+        with pytest.raises(ValueError, match="1 predictions for 2 references"):
+            score(["a"], ["a", "b"])
+        with pytest.raises(ValueError, match="nothing to score"):
+            score([], [])
+    with pytest.raises(ValueError, match="no sentence has a link"):
+        evaluation.alignment_error([[]], [[]])
+    with pytest.raises(ValueError, match="tokens=0"):
+        evaluation.perplexity(1.0, 0)
+    with pytest.raises(ValueError, match="characters=0"):
+        evaluation.bits_per_character(1.0, 0)
+    with pytest.raises(ValueError, match="at least two examples"):
+        evaluation.bootstrap_interval([1.0])
+    with pytest.raises(ValueError, match="level=95"):
+        evaluation.bootstrap_interval([1.0, 2.0], level=95)
+    with pytest.raises(ValueError, match="resamples=0"):
+        evaluation.bootstrap_interval([1.0, 2.0], resamples=0)
+    with pytest.raises(ValueError, match="choose heads"):
+        evaluation.attention_links(np.zeros((2, 3, 5)))
