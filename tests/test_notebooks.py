@@ -8,6 +8,9 @@ import base64
 import json
 import re
 import struct
+import subprocess
+import sys
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -209,8 +212,29 @@ def test_readme_table_is_made_from_the_result_file():
     assert between.strip() == build_notebooks.table(), "run `python course.py build`"
 
 
+@pytest.fixture
+def offline(monkeypatch):
+    """Every Python started from here on, kernels included, has no network."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "offline"))
+
+
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize(
+    "call",
+    [
+        "socket.create_connection(('192.0.2.1', 80), timeout=5)",
+        "socket.getaddrinfo('example.org', 80)",
+        "socket.socket().connect_ex(('192.0.2.1', 80))",
+    ],
+)
+def test_offline_is_offline(call):
+    run = subprocess.run([sys.executable, "-c", f"import socket; {call}"], capture_output=True, text=True)
+    assert "OSError: the network is blocked" in run.stderr
+
+
 @pytest.mark.assets
-def test_solved_run_passes_every_check(twin):
+@pytest.mark.usefixtures("offline")
+def test_solved_run_passes_every_check_without_a_network(twin):
     notebook = notebook_pipeline.read_twin(twin)
     solved = notebook_pipeline.solve(notebook)
     notebook_pipeline.execute(notebook)
