@@ -8,19 +8,9 @@ from torch.nn import functional as F
 from course_lib.attention import MultiHeadAttention, causal_mask, padding_mask
 from course_lib.exercises import EXERCISES, NOT_ATTEMPTED, judge
 from course_lib.exercises.multi_head_attention import _Attention
+from tests.judged import accepted, rejected
 
 IDS = [f"03.{number}" for number in range(1, 7)]
-
-
-def rejected(id, answer, misconception, word=""):
-    verdict = judge(id, answer)
-    assert (verdict.passed, verdict.misconception) == (False, misconception), verdict.message
-    assert word in verdict.message
-
-
-def accepted(id, answer):
-    verdict = judge(id, answer)
-    assert verdict.passed, verdict.message
 
 
 def stub(*arguments):

@@ -9,23 +9,13 @@ import pytest
 import torch
 
 from course_lib.exercises import EXERCISES, NOT_ATTEMPTED, judge
+from tests.judged import accepted, rejected
 
 RIGHT_SCORES = EXERCISES["04.4"].reference
 
 
 def scores(**changed):
     return {**copy.deepcopy(RIGHT_SCORES), **changed}
-
-
-def rejected(id, answer, misconception, word=""):
-    verdict = judge(id, answer)
-    assert (verdict.passed, verdict.misconception) == (False, misconception), verdict.message
-    assert word in verdict.message
-
-
-def accepted(id, answer):
-    verdict = judge(id, answer)
-    assert verdict.passed, verdict.message
 
 
 # --- 04.1 ---------------------------------------------------------------------------------------------------

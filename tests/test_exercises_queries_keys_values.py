@@ -10,23 +10,13 @@ import torch
 from torch.nn import functional as F
 
 from course_lib.exercises import EXERCISES, NOT_ATTEMPTED, judge
+from tests.judged import accepted, rejected
 
 RIGHT_NUMBERS = EXERCISES["02.1"].reference
 
 
 def numbers(**changed):
     return {**copy.deepcopy(RIGHT_NUMBERS), **changed}
-
-
-def rejected(id, answer, misconception, word=""):
-    verdict = judge(id, answer)
-    assert (verdict.passed, verdict.misconception) == (False, misconception), verdict.message
-    assert word in verdict.message
-
-
-def accepted(id, answer):
-    verdict = judge(id, answer)
-    assert verdict.passed, verdict.message
 
 
 # --- 02.1 ---------------------------------------------------------------------------------------------------

@@ -13,19 +13,9 @@ from torch.nn import functional as F
 from course_lib.attention import MultiHeadAttention
 from course_lib.exercises import EXERCISES, NOT_ATTEMPTED, judge
 from course_lib.layers import FeedForward, LayerNorm
+from tests.judged import accepted, rejected
 
 BY_HAND = EXERCISES["05.1"].reference
-
-
-def rejected(id, answer, misconception, word=""):
-    verdict = judge(id, answer)
-    assert (verdict.passed, verdict.misconception) == (False, misconception), verdict.message
-    assert word in verdict.message
-
-
-def accepted(id, answer):
-    verdict = judge(id, answer)
-    assert verdict.passed, verdict.message
 
 
 # --- 05.1 ---------------------------------------------------------------------------------------------------
