@@ -245,6 +245,30 @@ def test_solved_run_passes_every_check_without_a_network(twin):
         assert f"✓ {id} {EXERCISES[id].title}: passed" in said
 
 
+WRONG = {
+    "wrong value": "def {name}(*arguments, **keywords):\n    return 0.5",
+    "exception": "def {name}(*arguments, **keywords):\n    return 1 / 0",
+    "ends the kernel": "def {name}(*arguments, **keywords):\n    print('bye')\n    exit()",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.assets
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+def test_run_all_reaches_the_end_with_every_answer_wrong(twin, wrong):
+    notebook = notebook_pipeline.read_twin(twin)
+    asked = []
+    for stub, following in zip(notebook.cells, notebook.cells[1:], strict=False):
+        if "exercise" in stub.metadata.get("tags", []):
+            [(id, name)] = notebook_pipeline.checks_in(following.source)
+            stub.source = wrong.format(name=name)
+            asked.append(id)
+    notebook_pipeline.execute(notebook)
+    said = stored_text(notebook)
+    for id in asked:
+        assert f"✗ {id} {EXERCISES[id].title}: not yet" in said
+
+
 class TestPipeline:
     """The builder itself, on a small twin."""
 
