@@ -16,6 +16,7 @@ import contextlib
 import difflib
 import errno
 import hashlib
+import importlib.resources
 import importlib.util
 import json
 import os
@@ -400,6 +401,12 @@ _TABLE = (
 ASSETS: dict[str, Asset] = {asset.name: asset for asset in _TABLE}
 
 # What a learner calls ------------------------------------------------------------------------------------
+
+
+def own_data() -> Path:
+    """The directory that holds what this project made: `data/` of a copy of the course, else of the package."""
+    package = importlib.resources.files("course_lib")
+    return next(Path(str(place)) for place in (package / "data", package.parent / "data") if place.is_dir())
 
 
 def cache_dir() -> Path:

@@ -182,14 +182,16 @@ def test_package_runs_from_the_wheel_alone(wheel, tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "installed")
     code = (
-        "import importlib.resources, sys; sys.path.insert(0, sys.argv[1]); import course_lib\n"
+        "import sys; sys.path.insert(0, sys.argv[1]); import course_lib\n"
         "print(course_lib.where_installed())\n"
-        "print((importlib.resources.files('course_lib') / 'data' / 'README.md').is_file())"
+        "print(course_lib.assets.own_data().relative_to(sys.argv[1]).as_posix())\n"
+        "print((course_lib.assets.own_data() / 'README.md').is_file())"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "installed")]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8", check=True)
     assert done.stdout.splitlines() == [
         f"course_lib {PROJECT['version']} is installed in this Python environment",
+        "course_lib/data",
         "True",
     ]
 
