@@ -22,7 +22,7 @@ from tests.tokenizer_texts import (
     texts,
 )
 
-FAST, FULL = 2_000, 20_000
+FULL = 20_000
 SPECIAL = ["<|end|>", "<|end|>>", "th"]
 CORPUS = [*list(topics.values())[:40], *HARD]
 
@@ -40,12 +40,32 @@ def wordpiece(request):
     return ours, library_wordpiece(ours.vocab, request.param)
 
 
-def test_fresh_bpe(bpe):
-    assert count_same(*bpe, generated(FAST, seed=11)) == FAST
+@pytest.fixture(scope="module")
+def fuzz():
+    """20,000 different texts, the hard ones among them."""
+    made = generated(FULL, seed=11)
+    assert len(set(made)) == FULL and set(HARD) <= set(made)
+    return made
 
 
-def test_fresh_wordpiece(wordpiece):
-    assert count_same(*wordpiece, generated(FAST, seed=13)) == FAST
+def test_fresh_bpe(bpe, fuzz):
+    assert count_same(*bpe, fuzz) == FULL
+    assert sum(bpe[0].decode(bpe[0].encode(text).ids) == text for text in fuzz) == FULL
+
+
+def test_fresh_wordpiece(wordpiece, fuzz):
+    assert count_same(*wordpiece, fuzz) == FULL
+
+
+@pytest.mark.parametrize("word, is_unknown", [("a" * 100, False), ("a" * 101, True), ("é" * 100, False)])
+def test_words_over_100_characters_are_unknown(wordpiece, word, is_unknown):
+    """Counted after normalisation: an accent that goes does not count, one that stays does."""
+    ours, theirs = wordpiece
+    assert_same(ours, theirs, f"x {word} x")
+    assert ("[UNK]" in ours.encode(word).tokens) is is_unknown
+    decomposed = unicodedata.normalize("NFD", word)
+    assert_same(ours, theirs, decomposed)
+    assert ("[UNK]" in ours.encode(decomposed).tokens) is (is_unknown or (len(decomposed) > 100 and not ours.lowercase))
 
 
 @given(text=texts())
@@ -127,8 +147,8 @@ def test_published_vocabularies_are_whole(minilm, smollm2):
 
 
 @pytest.mark.assets
-def test_published_on_generated_texts(published):
-    assert count_same(*published, generated(FULL, seed=17)) == FULL
+def test_published_on_generated_texts(published, fuzz):
+    assert count_same(*published, fuzz) == FULL
 
 
 @pytest.mark.assets
@@ -142,6 +162,22 @@ def test_published_on_every_character(published):
 def test_published_on_any_text(minilm, smollm2, text):
     assert_same(*minilm, text)
     assert_same(*smollm2, text)
+
+
+@pytest.mark.assets
+@pytest.mark.slow
+def test_every_tokenizer_on_20_000_texts_of_hypothesis(minilm, smollm2, bpe, wordpiece):
+    seen = set()
+
+    @settings(max_examples=FULL + FULL // 5, database=None)
+    @given(text=texts())
+    def compare(text):
+        for pair in (minilm, smollm2, bpe, wordpiece):
+            assert_same(*pair, text)
+        seen.add(text)
+
+    compare()
+    assert len(seen) >= FULL
 
 
 @pytest.mark.assets

@@ -1,7 +1,11 @@
 """Training: merges and vocabularies against the `tokenizers` library, and by hand on small texts."""
 
 import json
+import os
 import random
+import subprocess
+import sys
+from pathlib import Path
 from pydoc_data.topics import topics
 
 import pytest
@@ -13,6 +17,7 @@ from course_lib.tokenizers.merging import merge_in_word
 from course_lib.tokenizers.wordpiece import SPECIAL_TOKENS
 from tests.tokenizer_texts import HARD, library_bpe
 
+ROOT = Path(__file__).resolve().parent.parent
 CORPUS = [*list(topics.values())[:40], *HARD, "aaaa aaaaa aaaaaaa 1111 11111"]
 
 
@@ -90,6 +95,33 @@ def test_min_frequency():
     assert BPETokenizer.train(texts, 999, min_frequency=3).merges == [("a", "b")]
     vocab = WordPieceTokenizer.train(texts, 999, min_frequency=2).vocab
     assert "ab" in vocab and "cd" in vocab and "ef" not in vocab
+
+
+def test_training_is_the_same_in_every_process():
+    """Whatever order sets have there: Python's hashes of strings are drawn anew for each process."""
+    code = (
+        "from tests.test_tokenizers_training import CORPUS, BPETokenizer, WordPieceTokenizer\n"
+        "import hashlib\n"
+        "learnt = BPETokenizer.train(CORPUS, 1301).merges, list(WordPieceTokenizer.train(CORPUS, 1511).vocab)\n"
+        "print(hashlib.sha256(repr(learnt).encode()).hexdigest())"
+    )
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            encoding="utf-8",
+            check=True,
+        )
+        for seed in ("1", "2")
+    ]
+    assert runs[0].stdout == runs[1].stdout != ""
+
+
+def test_training_does_not_hang_on_the_order_of_the_texts():
+    assert BPETokenizer.train(reversed(CORPUS), 1301).merges == BPETokenizer.train(CORPUS, 1301).merges
+    assert WordPieceTokenizer.train(reversed(CORPUS), 1511).vocab == WordPieceTokenizer.train(CORPUS, 1511).vocab
 
 
 def test_training_reads_the_texts_once():
