@@ -5,6 +5,7 @@ or a property. The right answers are the tested objects of `course_lib`, or stan
 """
 
 from . import (
+    encoder_decoder_translation,
     logits_to_probabilities,
     multi_head_attention,
     position,
@@ -33,6 +34,7 @@ __all__ = [
     "Question",
     "UnknownExerciseError",
     "Verdict",
+    "encoder_decoder_translation",
     "judge",
     "logits_to_probabilities",
     "multi_head_attention",

@@ -4,6 +4,7 @@ import importlib
 
 _MODULES = {
     "AttentionSteps": "attention_steps",
+    "BeamTree": "beam_tree",
     "HeadSplit": "head_split",
     "PositionExplorer": "position",
     "ScalingExplorer": "attention_scaling",
