@@ -6,7 +6,7 @@ model family is another table. Only safetensors files are read: a pickle can run
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from course_lib import assets
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
+PICKLED_FILE = "pytorch_model.bin"  # how weights were published before
 _SHOWN = 10  # names listed in a message before it only counts
 
 
@@ -82,8 +83,11 @@ class PublishedForm:
     form: Mapping[str, Any]
     required: Mapping[str, Any]
     parameters: tuple[Rule, ...]
-    tied_head: str = "lm_head.weight"  # in some files a copy of the embedding
-    buffers: tuple[str, ...] = field(default=())  # endings of tensors in old files that are no parameters
+    tied: tuple[str, ...] = ("lm_head.weight",)  # in some files copies of other tensors
+    buffers: tuple[str, ...] = ()  # endings of tensors in old files that are no parameters
+    old_endings: Mapping[str, str] = field(default_factory=dict)  # endings in old files and today's
+    # Of a setting whose values have other names: ours and the published ones, of which the first is written.
+    values: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
 
     def rules(self, num_layers: int) -> list[Rule]:
         """The rules of a model with `num_layers` layers."""
@@ -111,6 +115,8 @@ class PublishedForm:
                 settings[ours] = self.defaults[ours]
             else:
                 raise CheckpointError(f"{CONFIG_FILE} of type {self.model_type!r} lacks {names[0]!r}")
+        for name, known in self.values.items():
+            settings[name] = next((ours for ours, theirs in known.items() if settings[name] in theirs), settings[name])
         return settings
 
     def write_settings(self, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,8 +130,11 @@ class PublishedForm:
         for name, value in self.required.items():
             _set(published, name, value)
         for ours, names in self.settings.items():
+            value = settings[ours]
+            if ours in self.values:
+                value = self.values[ours].get(value, (value,))[0]
             for name in names:
-                _set(published, name, settings[ours])
+                _set(published, name, value)
         return published
 
     def differences(self, settings: Mapping[str, Any]) -> list[str]:
@@ -138,15 +147,21 @@ class PublishedForm:
 
     def tidy(self, state: Mapping[str, Tensor], rules: Sequence[Rule], tied: bool) -> dict[str, Tensor]:
         """Bring a published state to the names of `rules`: the prefix added where the file has none, buffers
-        of old files and the copy of a tied embedding left out."""
+        of old files and the copies of tied tensors left out, old names brought up to date."""
         known = {rule.published for rule in rules}
-        kept = {name: tensor for name, tensor in state.items() if not name.endswith(self.buffers)}
+        kept = {self._renamed(name): tensor for name, tensor in state.items() if not name.endswith(self.buffers)}
         if tied:
-            kept.pop(self.tied_head, None)
+            kept = {name: tensor for name, tensor in kept.items() if name not in self.tied}
         return {
             self.prefix + name if name not in known and self.prefix + name in known else name: tensor
             for name, tensor in kept.items()
         }
+
+    def _renamed(self, name: str) -> str:
+        for old, new in self.old_endings.items():
+            if name.endswith(old):
+                return name.removesuffix(old) + new
+        return name
 
 
 def _get(table: Mapping[str, Any], dotted: str, default: Any) -> Any:
@@ -271,6 +286,67 @@ LLAMA = PublishedForm(
     buffers=(".rotary_emb.inv_freq",),
 )
 
+BERT = PublishedForm(
+    model_type="bert",
+    architecture="BertModel",
+    prefix="bert.",
+    settings={
+        "vocab_size": ("vocab_size",),
+        "d_model": ("hidden_size",),
+        "num_layers": ("num_hidden_layers",),
+        "num_heads": ("num_attention_heads",),
+        "d_ff": ("intermediate_size",),
+        "max_len": ("max_position_embeddings",),
+        "num_segments": ("type_vocab_size",),
+        "activation": ("hidden_act",),
+        "norm_eps": ("layer_norm_eps",),
+        "dropout": ("hidden_dropout_prob",),
+        "attention_dropout": ("attention_probs_dropout_prob",),
+        "labels": ("id2label",),
+    },
+    defaults={
+        "labels": {},
+        "num_segments": 2,
+        "activation": "gelu",
+        "norm_eps": 1e-12,
+        "dropout": 0.1,
+        "attention_dropout": 0.1,
+    },
+    form={},
+    required={
+        "position_embedding_type": "absolute",
+        "is_decoder": False,
+        "add_cross_attention": False,
+        "tie_word_embeddings": True,
+    },
+    parameters=(
+        *weights("bert.embeddings.word_embeddings", "bert.embeddings.token"),
+        *weights("bert.embeddings.position_embeddings", "bert.embeddings.position"),
+        *weights("bert.embeddings.token_type_embeddings", "bert.embeddings.segment"),
+        *weights_and_biases("bert.embeddings.LayerNorm", "bert.embeddings.norm"),
+        *weights_and_biases("bert.encoder.layer.{}.attention.self.query", "bert.blocks.{}.attention.q_proj"),
+        *weights_and_biases("bert.encoder.layer.{}.attention.self.key", "bert.blocks.{}.attention.k_proj"),
+        *weights_and_biases("bert.encoder.layer.{}.attention.self.value", "bert.blocks.{}.attention.v_proj"),
+        *weights_and_biases("bert.encoder.layer.{}.attention.output.dense", "bert.blocks.{}.attention.out_proj"),
+        *weights_and_biases("bert.encoder.layer.{}.attention.output.LayerNorm", "bert.blocks.{}.attention_norm"),
+        *weights_and_biases("bert.encoder.layer.{}.intermediate.dense", "bert.blocks.{}.feed_forward.up"),
+        *weights_and_biases("bert.encoder.layer.{}.output.dense", "bert.blocks.{}.feed_forward.down"),
+        *weights_and_biases("bert.encoder.layer.{}.output.LayerNorm", "bert.blocks.{}.feed_forward_norm"),
+        *weights_and_biases("bert.pooler.dense", "bert.pooler.dense"),
+        *weights_and_biases("cls.predictions.transform.dense", "mlm_head.dense"),
+        *weights_and_biases("cls.predictions.transform.LayerNorm", "mlm_head.norm"),
+        Rule("cls.predictions.bias", ("mlm_head.bias",)),
+        *weights_and_biases("cls.seq_relationship", "nsp_head"),
+        *weights_and_biases("classifier", "classifier"),
+        *weights_and_biases("qa_outputs", "span_head"),
+    ),
+    tied=("cls.predictions.decoder.weight", "cls.predictions.decoder.bias"),
+    buffers=(".position_ids",),
+    # Checkpoints from the first TensorFlow days, bert-base-uncased among them, call LayerNorm's parameters so.
+    old_endings={"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"},
+    values={"activation": {"gelu_tanh": ("gelu_new", "gelu_pytorch_tanh")}},
+)
+
 
 def resolve(path_or_name: str | Path) -> Path:
     """The directory of a saved model: a path as it is, the name of an asset fetched into the cache.
@@ -289,11 +365,17 @@ def resolve(path_or_name: str | Path) -> Path:
 def load_safetensors(path: str | Path) -> dict[str, Tensor]:
     """Read every tensor of a safetensors file, or of `model.safetensors` in a directory, by name.
 
-    Raises FileNotFoundError if there is none, CheckpointError if it is truncated or no safetensors file.
+    Raises FileNotFoundError if there is none, CheckpointError if it is truncated or no safetensors file, or
+    if the directory has only a pickle.
     """
     path = Path(path)
     file = path / WEIGHTS_FILE if path.is_dir() else path
     if not file.is_file():
+        if path.is_dir() and (path / PICKLED_FILE).is_file():
+            raise CheckpointError(
+                f"{PICKLED_FILE} is a pickle, which can run code when it is opened, and is not read: "
+                f"get the {WEIGHTS_FILE} of the same model"
+            )
         raise FileNotFoundError(f"no weights at {file}: expected one safetensors file, not split into shards")
     try:
         return load_file(file)
@@ -350,13 +432,18 @@ def _listed(kind: str, names: Sequence[str]) -> str:
 
 
 def load_into(
-    module: nn.Module, state: Mapping[str, Tensor], mapping: Sequence[Rule] | None = None, strict: bool = True
+    module: nn.Module,
+    state: Mapping[str, Tensor],
+    mapping: Sequence[Rule] | None = None,
+    strict: bool = True,
+    optional: Callable[[str], bool] = lambda name: False,
 ) -> LoadReport:
     """Copy published tensors into the parameters of `module`, cast to their dtype.
 
     `mapping` says which is which, as `PublishedForm.rules` does; None means that the names are ours already.
     Raises CheckpointError with the report, and leaves `module` as it was, if `strict` and anything is
-    missing, unexpected or of another shape. Otherwise loads what fits and returns the report.
+    missing, unexpected or of another shape, save missing and unexpected names for which `optional` is true:
+    heads come and go. Otherwise loads what fits and returns the report.
     """
     own = module.state_dict()
     mapping = [Rule(name, (name,)) for name in own] if mapping is None else mapping
@@ -374,8 +461,10 @@ def load_into(
             mismatched.append(f"{name} {problem}")
     missing = tuple(name for name in own if name not in found)
     report = LoadReport(missing, tuple(unexpected), tuple(mismatched))
-    if strict and any(report):
-        raise CheckpointError(f"the checkpoint does not fit {type(module).__name__}\n{report}")
+    required = (tuple(name for name in names if not optional(name)) for names in (missing, unexpected))
+    faults = LoadReport(*required, report.mismatched)
+    if strict and any(faults):
+        raise CheckpointError(f"the checkpoint does not fit {type(module).__name__}\n{faults}")
     for name, tensor in found.items():
         if name in own and not _mismatch(tensor, own[name]):
             own[name].copy_(tensor)

@@ -20,6 +20,7 @@ from course_lib.layers import (
     EncoderBlock,
     KeyValueCache,
     TokenEmbedding,
+    real_tokens,
     require_choice,
     require_positive,
 )
@@ -126,7 +127,7 @@ class GPT(nn.Module):
         or more tokens than a learned table has positions.
         """
         tokens = self.token_embedding(input_ids)  # [batch, length, d_model]
-        real = self._real_tokens(input_ids, attention_mask)
+        real = real_tokens(input_ids, attention_mask)
         if cache is not None:
             real = cache.extend_padding(real)
         length, key_len = input_ids.shape[1], real.shape[1]
@@ -153,20 +154,6 @@ class GPT(nn.Module):
         if self.config.tie_embeddings:
             return F.linear(x, self.token_embedding.weight)
         return self.head(x)
-
-    def _real_tokens(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
-        if attention_mask is None:
-            return torch.ones_like(input_ids, dtype=torch.bool)
-        if attention_mask.is_floating_point():
-            raise TypeError(f"attention_mask must hold integers or booleans, not {attention_mask.dtype}")
-        if attention_mask.shape != input_ids.shape:
-            raise ValueError(
-                f"attention_mask has shape {list(attention_mask.shape)}, input_ids {list(input_ids.shape)}: "
-                "one entry per token of this call, cached tokens not repeated"
-            )
-        if not torch.isin(attention_mask.long(), torch.tensor((0, 1), device=attention_mask.device)).all():
-            raise ValueError("attention_mask must hold only 1 (a real token) and 0 (padding)")
-        return attention_mask.bool()
 
     @classmethod
     def from_pretrained(cls, path_or_name: str | Path) -> Self:

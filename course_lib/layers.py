@@ -164,6 +164,26 @@ class TokenEmbedding(nn.Module):
         return self.weight[input_ids]
 
 
+def real_tokens(input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
+    """Which tokens are real, boolean `[batch, length]`, from a tokenizer's mask of ones and zeros or booleans.
+
+    None means all of them. Raises TypeError for a mask of floats, ValueError for another shape than that of
+    `input_ids` or entries that are neither 1 nor 0.
+    """
+    if attention_mask is None:
+        return torch.ones_like(input_ids, dtype=torch.bool)
+    if attention_mask.is_floating_point():
+        raise TypeError(f"attention_mask must hold integers or booleans, not {attention_mask.dtype}")
+    if attention_mask.shape != input_ids.shape:
+        raise ValueError(
+            f"attention_mask has shape {list(attention_mask.shape)}, input_ids {list(input_ids.shape)}: "
+            "one entry per token of this call, cached tokens not repeated"
+        )
+    if not torch.isin(attention_mask.long(), torch.tensor((0, 1), device=attention_mask.device)).all():
+        raise ValueError("attention_mask must hold only 1 (a real token) and 0 (padding)")
+    return attention_mask.bool()
+
+
 class KeyValueCache:
     """What a decoder already computed: the keys and values of its attention layers, and its padding.
 

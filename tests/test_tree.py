@@ -22,6 +22,7 @@ LAYERS = (
     {"corpora"},
     {"tokenizers"},
     {"batching"},
+    {"pretraining"},
     {"positions"},
     {"attention"},
     {"layers"},
