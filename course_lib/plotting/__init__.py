@@ -29,6 +29,7 @@ from .beams import Candidate, beam_tree
 from .charts import Bins, bars, curves, reliability
 from .heatmaps import heatmap
 from .map import course_map
+from .pieces import token_pieces
 from .products import matrix_product
 
 __all__ = [
@@ -53,5 +54,6 @@ __all__ = [
     "heatmap",
     "matrix_product",
     "reliability",
+    "token_pieces",
     "use_course_style",
 ]

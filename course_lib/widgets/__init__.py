@@ -9,6 +9,7 @@ _MODULES = {
     "PositionExplorer": "position",
     "ScalingExplorer": "attention_scaling",
     "TemperatureExplorer": "temperature",
+    "TokenizerPlayground": "tokenizer_playground",
 }
 
 __all__ = list(_MODULES)
