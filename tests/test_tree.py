@@ -27,7 +27,7 @@ LAYERS = (
     {"attention"},
     {"layers"},
     {"transformer", "gpt", "bert"},
-    {"decoding", "training"},
+    {"decoding", "inspection", "training", "data_parallel"},
     {"finetuning", "lora"},
     {"evaluation", "calibration"},
 )

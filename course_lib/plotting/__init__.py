@@ -27,6 +27,7 @@ from .base import (
 )
 from .beams import Candidate, beam_tree
 from .charts import Bins, bars, curves, reliability
+from .head_grid import head_grid
 from .heatmaps import heatmap
 from .map import course_map
 from .pieces import token_pieces
@@ -51,6 +52,7 @@ __all__ = [
     "beam_tree",
     "course_map",
     "curves",
+    "head_grid",
     "heatmap",
     "matrix_product",
     "reliability",
