@@ -191,8 +191,37 @@ def translation_batches(
     return epoch_batches
 
 
+def fill_rows(lengths: Sequence[int], capacity: int) -> list[list[int]]:
+    """Which sequences to lay end to end, as indices, so that no row has more than `capacity` tokens.
+
+    The longest comes first, each into the first row that has room for it. Rows need not be full: `pack` adds no
+    padding. The work and the memory of attention grow with the square of a row, so a small multiple of the
+    longest sequence is a good capacity.
+
+    Raises:
+        ValueError: no lengths, one below 1, or one above `capacity`.
+    """
+    if not len(lengths):
+        raise ValueError("there is nothing to pack: lengths is empty")
+    for index, length in enumerate(lengths):
+        if not 1 <= length <= capacity:
+            raise ValueError(f"sequence {index} has {length} tokens: it must be 1 to capacity={capacity}")
+    rows: list[list[int]] = []
+    room: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        row = next((row for row, left in enumerate(room) if lengths[index] <= left), len(rows))
+        if row == len(rows):
+            rows.append([])
+            room.append(capacity)
+        rows[row].append(index)
+        room[row] -= lengths[index]
+    return rows
+
+
 def pack(sequences: Sequence[Sequence[int]]) -> Packed:
     """Lay sequences end to end, with the mask that keeps each from attending to the others.
+
+    The mask has `total` · `total` entries: choose with `fill_rows` what to pack together.
 
     Raises:
         ValueError: no sequences, or an empty one.

@@ -158,6 +158,31 @@ def test_packing_rejects_empty_input():
         batching.pack([[]])
 
 
+@given(st.lists(st.integers(1, 29), min_size=1, max_size=61), st.integers(29, 97))
+@settings(max_examples=60, deadline=None)
+def test_rows_hold_every_sequence_once_and_never_too_much(lengths, capacity):
+    rows = batching.fill_rows(lengths, capacity)
+    assert sorted(index for row in rows for index in row) == list(range(len(lengths)))
+    sums = [sum(lengths[index] for index in row) for row in rows]
+    assert max(sums) <= capacity
+    # No later row would have fitted into an earlier one, so all but one are more than half full.
+    assert sum(2 * total <= capacity for total in sums) <= 1
+    assert rows == batching.fill_rows(lengths, capacity)
+
+
+def test_rows_by_hand():
+    assert batching.fill_rows([3, 9, 4, 6, 1], 10) == [[1, 4], [3, 2], [0]]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "message"),
+    [([], "lengths is empty"), ([3, 0], "sequence 1 has 0 tokens"), ([5, 8, 7], "sequence 1 has 8 tokens: .*=7")],
+)
+def test_rows_reject_what_does_not_fit(lengths, message):
+    with pytest.raises(ValueError, match=message):
+        batching.fill_rows(lengths, 7)
+
+
 @given(st.integers(60, 400), st.integers(1, 11), st.integers(1, 4), st.integers(0, 3), st.integers(0, 3))
 @settings(max_examples=60, deadline=None)
 def test_language_model_windows_predict_the_next_token(size, length, batch_size, seed, epoch):
