@@ -3,10 +3,12 @@
 import importlib
 
 _MODULES = {
+    "AttentionExplorer": "attention",
     "AttentionSteps": "attention_steps",
     "BeamTree": "beam_tree",
     "HeadSplit": "head_split",
     "PositionExplorer": "position",
+    "SamplingExplorer": "sampling",
     "ScalingExplorer": "attention_scaling",
     "TemperatureExplorer": "temperature",
     "TokenizerPlayground": "tokenizer_playground",
