@@ -271,6 +271,7 @@ def _check_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropo
 def _over_heads(mask: Tensor, scores_shape: tuple[int, ...]) -> Tensor:
     """The mask that broadcasts to `scores_shape`, `[batch, num_heads, query, key]`, given an axis of length 1
     for the heads where it has none."""
+    _require_boolean(mask)
     if mask.dim() == len(scores_shape):
         _check_mask(mask, scores_shape)
         return mask
@@ -290,12 +291,18 @@ def _check_dropout(dropout_p: float) -> None:
         raise ValueError(f"dropout_p={dropout_p} is outside [0, 1)")
 
 
-def _check_mask(mask: Tensor, scores_shape: tuple[int, ...]) -> None:
+def _require_boolean(mask: Tensor) -> None:
+    if not isinstance(mask, Tensor):
+        raise TypeError(f"mask is a {type(mask).__name__}; pass a boolean tensor, True = may attend")
     if mask.dtype != torch.bool:
         raise TypeError(
             f"mask has dtype {mask.dtype}; pass a boolean mask, True = may attend; for an additive mask use "
             "`mask == 0`, for a tokenizer's attention_mask of ones and zeros `mask.bool()`"
         )
+
+
+def _check_mask(mask: Tensor, scores_shape: tuple[int, ...]) -> None:
+    _require_boolean(mask)
     # Each axis of the mask, from the last, must be 1 or that of the scores; broadcasting alone would
     # also let a mask enlarge the scores.
     fits = mask.dim() <= len(scores_shape) and all(

@@ -93,9 +93,9 @@ def _checked_lengths(sequences: Sequence[Sequence[int]], max_length: int | None)
 
 
 def shift_right(labels: Tensor, bos_id: int, pad_id: int = 0) -> Tensor:
-    """Decoder input from labels `[batch, length]`: <bos>, then every label but the last; -100 becomes `pad_id`."""
+    """Decoder input from labels `[..., length]`: <bos>, then every label but the last; -100 becomes `pad_id`."""
     shifted = torch.full_like(labels, bos_id)
-    shifted[:, 1:] = labels[:, :-1]
+    shifted[..., 1:] = labels[..., :-1]
     return shifted.masked_fill(shifted == IGNORED_LABEL, pad_id)
 
 
@@ -175,6 +175,8 @@ def translation_batches(
     if len(sources) != len(targets):
         raise ValueError(f"{len(sources)} sources and {len(targets)} targets: they must be pairs")
     _checked_lengths(sources, max_length)
+    if batch_size < 1:
+        raise ValueError(f"batch_size={batch_size} must be at least 1")
     lengths = [max(len(source), len(target)) for source, target in zip(sources, targets, strict=True)]
 
     def epoch_batches(epoch: int) -> Iterator[TranslationBatch]:

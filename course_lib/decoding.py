@@ -12,6 +12,7 @@ holds the encoded source. `Cached` does the same with a key-value cache.
 Every search returns the new tokens only, without the prompt.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -131,6 +132,13 @@ def _last_logits(next_token: NextToken, prefix: Tensor) -> Tensor:
         )
     if logits.isnan().any():
         raise ValueError(f"the model answered NaN for a prefix of {prefix.shape[1]} tokens: no token can be chosen")
+    largest = logits.amax(dim=-1)
+    if largest.isinf().any():
+        found = largest[largest.isinf()][0].item()
+        raise ValueError(
+            f"the largest logit behind a prefix of {prefix.shape[1]} tokens is {found}: no token can be chosen; "
+            "allow at least one, with a finite logit"
+        )
     return logits
 
 
@@ -338,11 +346,14 @@ def beam_search(
         For each prompt at most `num_beams` hypotheses, best first, and the tree of what was looked at.
 
     Raises:
-        ValueError: `num_beams` below 1, an empty prompt, another shape, or `max_new_tokens` below 1.
+        ValueError: `num_beams` below 1, a `length_penalty` that is no finite number, an empty prompt, another
+            shape, or `max_new_tokens` below 1.
     """
     _check(prompt_ids, max_new_tokens)
     if num_beams < 1:
         raise ValueError(f"num_beams={num_beams} must be at least 1; 1 is greedy search")
+    if not math.isfinite(length_penalty):
+        raise ValueError(f"length_penalty={length_penalty} must be a finite number; 0 compares sums, 1 means")
     searches = [_BeamSearch(num_beams, length_penalty, eos_id) for _ in prompt_ids]
     prefix = prompt_ids.repeat_interleave(num_beams, dim=0)  # [prompts * num_beams, length]
     for step in range(1, max_new_tokens + 1):

@@ -104,6 +104,7 @@ class FeedForward(nn.Module):
 
     def hidden(self, x: Tensor) -> Tensor:
         """What stands between the two maps: `[..., d_ff]`."""
+        _require_width(x, self.up.in_features)
         return self.activation(self.up(x))
 
 
@@ -119,6 +120,7 @@ class SwiGLU(FeedForward):
 
     def hidden(self, x: Tensor) -> Tensor:
         """The gated hidden units: `[..., d_ff]`."""
+        _require_width(x, self.up.in_features)
         return self.activation(self.gate(x)) * self.up(x)
 
 

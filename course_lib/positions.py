@@ -89,14 +89,23 @@ def rotary(x: Tensor, positions: Tensor, base: float = 10000.0) -> Tensor:
     Coordinates i and i + d_head / 2 form a pair (Llama's half-split layout, where the paper pairs
     neighbours) and turn by `position` · base^(-2i / d_head) radians. A rotation keeps lengths, and the dot
     product of a rotated query with a rotated key depends on the distance of their positions only.
-    Raises ValueError for an odd `d_head` or positions that do not fit `x`, TypeError if `x` holds integers.
+    Raises ValueError for an odd `d_head`, an `x` without a sequence axis, or positions that do not fit `x`,
+    TypeError if `x` holds integers.
     """
     if not x.is_floating_point():
         raise TypeError(f"x must be floating point, not {x.dtype}")
+    if x.ndim < 2:
+        raise ValueError(f"x has shape {tuple(x.shape)}; expected [..., seq, d_head]")
     _require_even("d_head", x.shape[-1])
     if positions.ndim == 0 or positions.shape[-1] != x.shape[-2]:
         raise ValueError(
             f"positions {tuple(positions.shape)} must end in the sequence length {x.shape[-2]} of x {tuple(x.shape)}"
+        )
+    pairs = zip(reversed(positions.shape), reversed(x.shape[:-1]), strict=False)
+    if positions.ndim >= x.ndim or any(p not in (1, n) for p, n in pairs):
+        raise ValueError(
+            f"positions {tuple(positions.shape)} do not broadcast against {tuple(x.shape[:-1])}, all axes of x but "
+            "the last: pass [seq], or [batch, 1, seq] for heads that share them"
         )
     # Angles need float32 at least: bfloat16 cannot tell position 256 from 257.
     dtype = torch.promote_types(x.dtype, torch.float32)

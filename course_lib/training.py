@@ -34,8 +34,12 @@ def cross_entropy(logits: Tensor, labels: Tensor, ignore: int = -100, label_smoo
         labels: `[...]`, ids of the right tokens.
 
     Raises:
-        ValueError: shapes that do not match, ε outside [0, 1], or nothing but ignored labels.
+        ValueError: shapes that do not match, ε outside [0, 1], a label outside the vocabulary, or nothing
+            but ignored labels.
+        TypeError: labels that are not integers.
     """
+    if labels.is_floating_point() or labels.dtype == torch.bool:
+        raise TypeError(f"labels must be integers, the ids of the right tokens, not {labels.dtype}")
     if logits.shape[:-1] != labels.shape:
         raise ValueError(f"logits {list(logits.shape)} do not match labels {list(labels.shape)}")
     if not 0 <= label_smoothing <= 1:
@@ -43,6 +47,13 @@ def cross_entropy(logits: Tensor, labels: Tensor, ignore: int = -100, label_smoo
     counted = labels != ignore
     if not counted.any():
         raise ValueError(f"every label is {ignore}, which is ignored: the mean of nothing is no loss")
+    vocab_size = logits.shape[-1]
+    for extreme in (int(labels[counted].min()), int(labels[counted].max())):
+        if not 0 <= extreme < vocab_size:
+            raise ValueError(
+                f"label {extreme} is outside the vocabulary of {vocab_size} (0 to {vocab_size - 1}); "
+                f"positions to skip are labelled {ignore}"
+            )
     log_probs = logits[counted].log_softmax(dim=-1)  # [counted, vocab_size]
     likelihood = log_probs.gather(-1, labels[counted].unsqueeze(-1)).squeeze(-1)
     loss = -(1 - label_smoothing) * likelihood - label_smoothing * log_probs.mean(dim=-1)
@@ -51,8 +62,8 @@ def cross_entropy(logits: Tensor, labels: Tensor, ignore: int = -100, label_smoo
 
 def _require_steps(**values: int) -> None:
     for name, value in values.items():
-        if value < 1:
-            raise ValueError(f"{name}={value} must be at least 1")
+        if value < 1 or value != int(value):
+            raise ValueError(f"{name}={value} must be a whole number, at least 1")
 
 
 def _linear_warmup(step: int, warmup_steps: int) -> float:
@@ -65,7 +76,12 @@ def warmup_schedule(d_model: int, warmup_steps: int) -> Schedule:
     It is a learning rate, not a factor: give the optimiser the rate 1.
     """
     _require_steps(d_model=d_model, warmup_steps=warmup_steps)
-    return lambda step: d_model**-0.5 * min(step**-0.5, step * warmup_steps**-1.5)
+
+    def rate(step: int) -> float:
+        _require_steps(step=step)
+        return d_model**-0.5 * min(step**-0.5, step * warmup_steps**-1.5)
+
+    return rate
 
 
 def linear_schedule(total_steps: int, warmup_steps: int = 0) -> Schedule:
@@ -221,7 +237,9 @@ def fit(
 
     Raises:
         FloatingPointError: the loss or the gradient is NaN or infinite; the message names the step.
-        ValueError: arguments that contradict each other, no batches, or a checkpoint of another run.
+        ValueError: arguments that contradict each other, no batches, a loss that is not one number or does not
+            depend on a parameter, a negative or NaN factor of the schedule, or a checkpoint of another run.
+        TypeError: a loss that is no tensor.
         FileNotFoundError: `resume` without a checkpoint.
     """
     _check_duration(steps, epochs)
@@ -285,6 +303,15 @@ def _check_extras(
         raise ValueError(f"checkpoint_every={checkpoint_every} and resume={resume} need a checkpoint_path")
 
 
+def _check_loss(loss: Tensor) -> None:
+    if not isinstance(loss, Tensor):
+        raise TypeError(f"loss_fn gave {type(loss).__name__}: return the tensor that the model's outputs lead to")
+    if loss.dim() != 0:
+        raise ValueError(f"loss_fn gave a tensor of shape {list(loss.shape)}: return one number, a mean")
+    if not loss.requires_grad:
+        raise ValueError("loss_fn gave a loss without a gradient: is it detached, under no_grad, or all frozen?")
+
+
 def _stream(batches: Batches, first_epoch: int, epochs: int | None) -> Iterator[tuple[tuple[int, int], Any]]:
     """Batches of epoch after epoch, each with its position: (epoch, batches done in it)."""
     if isinstance(batches, Iterator):
@@ -329,12 +356,13 @@ class _Run:
         """One batch, one step of the optimiser, one entry in the history."""
         step = self.history.steps + 1
         factor = self.schedule(step) if self.schedule else 1.0
+        if not 0 <= factor < math.inf:
+            raise ValueError(f"schedule({step}) is {factor}: a learning rate is multiplied by a number, 0 or more")
         for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
         self.optimiser.zero_grad()
         loss = loss_fn(self.model, batch)
-        if loss.dim() != 0:
-            raise ValueError(f"loss_fn gave a tensor of shape {list(loss.shape)}: return one number, a mean")
+        _check_loss(loss)
         self._require_finite("loss", loss, step)
         loss.backward()
         parameters = [p for group in self.optimiser.param_groups for p in group["params"]]

@@ -312,6 +312,7 @@ def test_dropout_zeroes_weights_and_keeps_their_mean():
             "for an additive mask use `mask == 0`",
         ),
         ({"mask": torch.ones(5, 7, dtype=torch.long)}, TypeError, r"torch\.int64.*`mask\.bool\(\)`"),
+        ({"mask": [[True] * 7] * 5}, TypeError, "mask is a list; pass a boolean tensor, True = may attend"),
         (
             {"mask": causal_mask(5)},
             ValueError,
@@ -590,6 +591,7 @@ def test_module_sizes_that_do_not_fit_are_named(arguments, message):
             r"query has shape \[2, 5, 21\] and key \[4, 7, 21\]; all axes before the length must be equal",
         ),
         ({"mask": torch.zeros(5, 7)}, TypeError, r"mask has dtype torch\.float32; pass a boolean mask"),
+        ({"mask": [[True] * 7] * 5}, TypeError, "mask is a list; pass a boolean tensor"),
         (
             {"mask": torch.ones(2, 7, dtype=torch.bool)},
             ValueError,

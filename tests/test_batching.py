@@ -76,6 +76,10 @@ def test_a_target_may_use_the_pad_id_as_a_word():
 def test_translation_batch_rejects_what_does_not_pair_or_fit():
     with pytest.raises(ValueError, match="2 sources and 1 targets"):
         batching.translation_batch([[4], [5]], [[4]], bos_id=2, eos_id=3)
+    with pytest.raises(ValueError, match="the batch is empty"):
+        batching.translation_batch([], [], bos_id=2, eos_id=3)
+    with pytest.raises(ValueError, match="sequence 1 of the batch is empty"):
+        batching.translation_batch([[4], []], [[4], [5]], bos_id=2, eos_id=3)
     with pytest.raises(ValueError, match="max_length=3"):
         batching.translation_batch([[4]], [[4, 5, 6]], bos_id=2, eos_id=3, max_length=3)
 
@@ -139,6 +143,10 @@ def test_translation_batches_visit_every_pair_once_an_epoch():
     assert first.shape != other.shape or not torch.equal(first, other)
     with pytest.raises(ValueError, match="100 targets"):
         batching.translation_batches(sources, targets[:100], 8, bos_id=2, eos_id=3)
+    with pytest.raises(ValueError, match="batch_size=0"):
+        batching.translation_batches(sources, targets, 0, bos_id=2, eos_id=3)
+    with pytest.raises(ValueError, match="the batch is empty"):
+        batching.translation_batches([], [], 8, bos_id=2, eos_id=3)
 
 
 @given(ids_lists)

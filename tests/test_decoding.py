@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -447,6 +448,9 @@ def test_bad_settings_are_rejected():
     for temperature in (0, -1.0, float("nan")):
         with pytest.raises(ValueError, match=f"temperature={temperature}"):
             decoding.sample(uniform, PROMPT, 3, temperature=temperature)
+    for penalty in (math.nan, math.inf):
+        with pytest.raises(ValueError, match=f"length_penalty={penalty}"):
+            decoding.beam_search(uniform, PROMPT, 3, num_beams=2, length_penalty=penalty)
     with pytest.raises(ValueError, match="top_k=0"):
         decoding.sample(uniform, PROMPT, 3, top_k=0)
 
@@ -456,6 +460,10 @@ def test_bad_models_are_rejected():
         decoding.greedy_search(lambda prefix: torch.zeros(3, 5), PROMPT, 3)
     with pytest.raises(ValueError, match="answered NaN for a prefix of 2 tokens"):
         decoding.greedy_search(lambda prefix: torch.full((1, 5), torch.nan), PROMPT, 3)
+    for value in (-torch.inf, torch.inf):
+        for search in (decoding.greedy_search, decoding.sample, partial(decoding.beam_search, num_beams=2)):
+            with pytest.raises(ValueError, match=f"largest logit behind a prefix of 2 tokens is {value}"):
+                search(lambda prefix, value=value: torch.full((len(prefix), 5), value), PROMPT, 3)
 
 
 def test_exhaustive_search_refuses_what_it_cannot_do():

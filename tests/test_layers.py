@@ -109,6 +109,15 @@ def test_norms_refuse_another_width(norm, width):
 # --- feed-forward -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("layer", [FeedForward, SwiGLU])
+@pytest.mark.parametrize("width", [1, 7])
+def test_feed_forward_layers_refuse_another_width(layer, width):
+    with pytest.raises(ValueError, match=rf"x has shape \[2, {width}\]; expected \[..., d_model=5\]"):
+        layer(5, 7)(torch.zeros(2, width))
+    with pytest.raises(ValueError, match="d_ff=0 must be 1 or more"):
+        layer(5, 0)
+
+
 @pytest.mark.parametrize(
     ("activation", "function"),
     [("relu", nn.ReLU()), ("gelu", nn.GELU()), ("gelu_tanh", nn.GELU("tanh")), ("silu", nn.SiLU())],

@@ -1,6 +1,7 @@
 """`course_lib.positions` against closed forms and transformers' Llama."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -153,3 +154,12 @@ def test_rotary_refuses_what_cannot_be_rotated():
         rotary(torch.zeros(3, 6), torch.arange(4))
     with pytest.raises(TypeError, match="floating point"):
         rotary(torch.zeros(3, 6, dtype=torch.long), torch.arange(3))
+    with pytest.raises(ValueError, match=r"x has shape \(6,\); expected \[..., seq, d_head\]"):
+        rotary(torch.zeros(6), torch.arange(6))
+
+
+@pytest.mark.parametrize("shape", [(4, 7), (3, 7), (3, 4, 7), (2, 3, 5, 7)])
+def test_rotary_refuses_positions_that_do_not_broadcast(shape):
+    message = rf"positions {re.escape(str(shape))} do not broadcast against \(3, 5, 7\)"
+    with pytest.raises(ValueError, match=message):
+        rotary(torch.zeros(3, 5, 7, 6), torch.zeros(shape))

@@ -51,6 +51,12 @@ def test_cross_entropy_rejects_bad_input():
         training.cross_entropy(LOGITS, LABELS, label_smoothing=1.5)
     with pytest.raises(ValueError, match="every label is -100"):
         training.cross_entropy(LOGITS, torch.full_like(LABELS, -100))
+    for outside in (11, -1):
+        with pytest.raises(ValueError, match=rf"label {outside} is outside the vocabulary of 11 \(0 to 10\).*-100"):
+            training.cross_entropy(LOGITS, torch.full_like(LABELS, outside))
+    for dtype in (torch.float, torch.bool):
+        with pytest.raises(TypeError, match=f"labels must be integers.*{dtype}"):
+            training.cross_entropy(LOGITS, torch.ones_like(LABELS, dtype=dtype))
 
 
 def test_warmup_schedule_is_equation_3():
@@ -108,6 +114,8 @@ def test_schedules_reject_bad_lengths():
         training.one_cycle_schedule(10, 1.0)
     with pytest.raises(ValueError, match="warmup_steps=0"):
         training.warmup_schedule(8, 0)
+    with pytest.raises(ValueError, match="step=0 must be a whole number, at least 1"):
+        training.warmup_schedule(8, 4)(0)
 
 
 class Net(nn.Module):
@@ -450,6 +458,24 @@ def test_bad_arguments_are_rejected(tmp_path):
         run([], steps=1)
     with pytest.raises(ValueError, match=r"shape \[17\]"):
         run(loss=lambda model, batch: F.cross_entropy(model(batch[0]), batch[1], reduction="none"), steps=1)
+    with pytest.raises(TypeError, match="loss_fn gave float: return the tensor"):
+        run(loss=lambda model, batch: loss_fn(model, batch).item(), steps=1)
+    with pytest.raises(ValueError, match="without a gradient: is it detached"):
+        run(loss=lambda model, batch: loss_fn(model, batch).detach(), steps=1)
+    with pytest.raises(ValueError, match=r"steps=1\.5 must be a whole number"):
+        run(steps=1.5)
+    with pytest.raises(ValueError, match="clip=nan must be positive"):
+        run(steps=1, clip=math.nan)
+
+
+@pytest.mark.parametrize("factor", [math.nan, math.inf, -0.1])
+def test_a_schedule_that_gives_no_rate_is_refused_before_it_does_harm(factor):
+    model, optimiser = new_run()
+    before = [p.detach().clone() for p in model.parameters()]
+    with pytest.raises(ValueError, match=rf"schedule\(1\) is {factor}"):
+        training.fit(model, batches, loss_fn, optimiser, steps=2, schedule=lambda step: factor)
+    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), before, strict=True))
+    assert {group["lr"] for group in optimiser.param_groups} == {0.02}
 
 
 def test_the_bar_is_off_unless_asked_for(capsys):
