@@ -349,17 +349,21 @@ BERT = PublishedForm(
 
 
 def resolve(path_or_name: str | Path) -> Path:
-    """The directory of a saved model: a path as it is, the name of an asset fetched into the cache.
+    """The directory of a saved model: a path as it is, the course's own checkpoint, an asset fetched into the cache.
 
-    Raises FileNotFoundError if it is neither.
+    Raises FileNotFoundError if it is none of them.
     """
     path = Path(path_or_name)
     if path.is_dir():
         return path
+    own = assets.own_data() / "checkpoints"
+    if (own / path).is_dir():
+        return own / path
     if path_or_name in assets.ASSETS:
         return assets.fetch(path_or_name)
-    models = ", ".join(name for name, asset in assets.ASSETS.items() if asset.kind == "model")
-    raise FileNotFoundError(f"{path_or_name} is neither the directory of a saved model nor one of: {models}")
+    models = [name for name, asset in assets.ASSETS.items() if asset.kind == "model"]
+    names = ", ".join([*models, *sorted(directory.name for directory in own.glob("*/"))])
+    raise FileNotFoundError(f"{path_or_name} is neither the directory of a saved model nor one of: {names}")
 
 
 def load_safetensors(path: str | Path) -> dict[str, Tensor]:
