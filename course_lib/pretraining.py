@@ -119,13 +119,13 @@ def sentence_pairs(
         raise ValueError(f"{len(documents)} documents: it takes 2 or more to draw a wrong second sentence")
     if max_length < 5:
         raise ValueError(f"max_length={max_length} leaves no room for two tokens beside [CLS] and two [SEP]")
+    for number, sentences in enumerate(documents):
+        if not sentences:
+            raise ValueError(f"document {number} has no sentence: drop it")
     random = np.random.default_rng((seed, epoch))
     pairs: list[SentencePair] = []
     for number in random.permutation(len(documents)).tolist():
-        sentences = documents[number]
-        if not sentences:
-            raise ValueError(f"document {number} has no sentence: drop it")
-        start = 0
+        sentences, start = documents[number], 0
         while start < len(sentences) - 1:
             pair, start = _one_pair(documents, number, start, max_length - 3, random)
             pairs.append(pair)
