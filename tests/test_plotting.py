@@ -19,6 +19,7 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
 from course_lib import plotting
+from course_lib.decoding import Node
 from course_lib.syllabus import NOTEBOOKS, PARTS
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -37,6 +38,11 @@ class Bins(NamedTuple):
     accuracy: list
 
 
+TREE = [
+    Node(0, -1, 1, 0, -0.7, -0.7, -0.7, "kept"),
+    Node(1, -1, 1, 1, -1.2, -1.2, -1.2, "dropped"),
+    Node(2, 0, 2, 1, -0.4, -1.1, -0.55, "finished"),
+]
 ONE_ANSWER = Bins([0, 0.5, 1], [0, 1], [np.nan, 0.9], [np.nan, 1.0])
 
 
@@ -203,6 +209,7 @@ FIGURES = {
     "curves": lambda: plotting.curves(range(5), {"a": range(5), "b": np.ones((3, 5))}, title="title"),
     "reliability": lambda: plotting.reliability(ONE_ANSWER, title="title"),
     "course_map": lambda: plotting.course_map(PARTS, NOTEBOOKS, {"02": (3, 7)}, title="title"),
+    "beam_tree": lambda: plotting.beam_tree(TREE, ["$a$", "b"], best=2, title="title"),
 }
 
 
@@ -235,6 +242,7 @@ def test_figures_have_their_title_fit_a_laptop_and_hold_all_their_text(name):
         lambda ax: plotting.curves([1, 2], {"a": [1, 2]}, ax=ax),
         lambda ax: plotting.reliability(ONE_ANSWER, ax=ax),
         lambda ax: plotting.course_map(PARTS, NOTEBOOKS, {}, ax=ax),
+        lambda ax: plotting.beam_tree(TREE, ["a", "b"], ax=ax),
     ],
 )
 def test_every_figure_can_be_drawn_on_given_axes(draw):
