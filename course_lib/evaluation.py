@@ -1,6 +1,9 @@
 """Scores of predictions, each with a way to say how uncertain it is."""
 
 import math
+import re
+import string
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
@@ -20,6 +23,13 @@ class Interval(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.estimate:.3g} [{self.low:.3g}, {self.high:.3g}]"
+
+
+class SquadScores(NamedTuple):
+    """A score for each question: `exact_match` is 0 or 1, `f1` anything between. Their means are SQuAD's EM and F1."""
+
+    exact_match: np.ndarray
+    f1: np.ndarray
 
 
 def accuracy(predictions: ArrayLike, labels: ArrayLike, ignore: int = -100) -> float:
@@ -116,6 +126,42 @@ def bleu(predictions: Sequence[str], references: Sequence[str]) -> float:
     from sacrebleu.metrics import BLEU  # here, because only translation needs it
 
     return BLEU().corpus_score(list(predictions), [list(references)]).score
+
+
+def normalise_answer(text: str) -> str:
+    """Lower case, without ASCII punctuation and the articles a, an, the; single spaces. The order is SQuAD's."""
+    text = text.lower().translate(str.maketrans("", "", string.punctuation))
+    return " ".join(re.sub(r"\b(a|an|the)\b", " ", text).split())
+
+
+def squad_scores(predictions: Sequence[str], answers: Sequence[Sequence[str]]) -> SquadScores:
+    """Exact match and F1 over words for each question, as SQuAD 2 defines them (Rajpurkar, Jia and Liang 2018).
+
+    Both sides are normalised first, and the best of a question's right answers counts. A question without
+    an answer has an empty list: there the empty prediction scores 1 and everything else 0.
+
+    Args:
+        predictions: one text for each question, "" for "the passage does not say".
+        answers: the texts that are right, for each question; the `text` of `answers` in SQuAD's form.
+
+    Raises:
+        ValueError: different numbers of them, or none.
+    """
+    _require_pairs(predictions, answers)
+    exact, f1 = [], []
+    for prediction, right in zip(predictions, answers, strict=True):
+        words = normalise_answer(prediction).split()
+        golden = [gold for gold in (normalise_answer(answer).split() for answer in right) if gold] or [[]]
+        exact.append(max(words == gold for gold in golden))
+        f1.append(max(_word_f1(words, gold) for gold in golden))
+    return SquadScores(np.array(exact, dtype=float), np.array(f1, dtype=float))
+
+
+def _word_f1(words: list[str], gold: list[str]) -> float:
+    """Harmonic mean of precision and recall of the words, repeated ones counted; all or nothing if one has none."""
+    if not words or not gold:
+        return float(words == gold)
+    return 2 * (Counter(words) & Counter(gold)).total() / (len(words) + len(gold))
 
 
 def attention_links(weights: ArrayLike) -> frozenset[tuple[int, int]]:

@@ -25,6 +25,7 @@ SIZES = {
     "bbc-news": (1674, 209, 209),
     "tweet-entities": (1835, 230, 230),
     "jupyterlab-french": (2437, 305, 305),
+    "course-questions": (1418, 230, 401),
 }
 RATED = ("movie-reviews", "amazon-reviews", "tweets-sentiment", "nyt-editorials")
 real = pytest.mark.assets
@@ -42,8 +43,9 @@ def squeeze(text):
 
 
 def test_every_corpus_of_the_table_can_be_loaded():
-    assert set(corpora.CORPORA) == {name for name, asset in assets.ASSETS.items() if asset.kind == "corpus"}
     assert set(corpora.CORPORA) == set(SIZES)
+    fetched = {name for name, asset in assets.ASSETS.items() if asset.kind == "corpus"}
+    assert {name for name, corpus in corpora.CORPORA.items() if not corpus.what} == fetched
 
 
 @pytest.mark.parametrize("call", [corpora.load, corpora.describe])
@@ -96,6 +98,33 @@ def test_split_keeps_groups_whole_whatever_the_order():
     assert parts["train"] != sorted(parts["train"])  # shuffled
 
 
+def test_a_stated_split_is_kept_and_may_not_part_a_group():
+    stated = ["test", "train", "test", "validation", "train"]
+    fingerprints = list("ecbda")
+    parts = corpora._split(fingerprints, [[0, 2], [1, 4], [3]], stated)
+    assert parts == {"train": [4, 1], "validation": [3], "test": [2, 0]}
+    with pytest.raises(ValueError, match="must stay together are in test and in train"):
+        corpora._split(fingerprints, [[0, 1], [2], [3], [4]], stated)
+
+
+def test_the_questions_need_no_download(monkeypatch):
+    monkeypatch.setattr(assets, "fetch", None)
+    splits = corpora.load("course-questions")
+    assert tuple(map(len, splits.values())) == SIZES["course-questions"]
+    features = splits["test"].features
+    assert list(features) == ["id", "title", "context", "question", "answers"]
+    assert all(features[column].dtype == "string" for column in ("id", "title", "context", "question"))
+    assert {name: (type(part).__name__, part.feature.dtype) for name, part in features["answers"].items()} == {
+        "text": ("List", "string"),
+        "answer_start": ("List", "int32"),
+    }
+    written = {row["id"]: row for row in corpora._read_questions(assets.own_data())}
+    for part, rows in splits.items():
+        assert all(written.pop(row["id"]) == row | {"split": part} for row in rows)
+    assert written == {}
+    assert "CC BY 4.0" in corpora.describe("course-questions")
+
+
 def test_duplicates_become_one_row_with_the_mean_score():
     corpus = corpora.CORPORA["movie-reviews"]
     rows = [{"text": text, "score": score} for text, score in (("a", 1.0), ("b", -2.0), ("a", 0.25), ("a", 1.0))]
@@ -135,7 +164,7 @@ def words_of(row):
     if "tokens" in row:
         text = " ".join(row["tokens"])
     else:
-        text = row.get("text") or f"{row['en']} = {row['fr']}"
+        text = row.get("text") or row.get("context") or f"{row['en']} = {row['fr']}"
     return set(re.sub(r"[^\w\s]", " ", text.lower()).split()) or {text}
 
 
@@ -288,7 +317,8 @@ def test_jupyterlab_french():
 @pytest.mark.parametrize("name", SIZES)
 def test_data_sheet(name):
     sheet = corpora.describe(name)
-    assert assets.ASSETS[name].licence in sheet and assets.ASSETS[name].sources[0].package in sheet
+    if name in assets.ASSETS:
+        assert assets.ASSETS[name].licence in sheet and assets.ASSETS[name].sources[0].package in sheet
     for part, size in zip(corpora.SPLITS, SIZES[name], strict=True):
         assert f"{part} {size:,}" in sheet
     for column in corpora.CORPORA[name].columns:

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import sacrebleu
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from course_lib import evaluation
 
@@ -59,6 +61,71 @@ def test_the_interval_takes_any_statistic_and_repeats():
     assert str(evaluation.Interval(0.98765, 0.97, 0.9912, 0.95)) == "0.988 [0.97, 0.991]"
 
 
+@pytest.mark.parametrize(
+    ("answer", "normal"),
+    [
+        ("The  Eiffel Tower!", "eiffel tower"),
+        ("a thought of an ant", "thought of ant"),  # articles are whole words
+        ("£1,150", "£1150"),  # only ASCII punctuation goes
+        ("Théâtre-Français", "théâtrefrançais"),
+        ("U.S.A.", "usa"),
+        ("A.", ""),  # punctuation first, then articles
+        ("the-a", "thea"),
+        ("\n", ""),
+    ],
+)
+def test_answers_are_normalised_as_squad_does(answer, normal):
+    assert evaluation.normalise_answer(answer) == normal
+
+
+@pytest.mark.parametrize(
+    ("prediction", "answers", "exact", "f1"),
+    [
+        ("The green ferry.", ["green ferry"], 1, 1),
+        ("green ferry", ["the old green ferry", "boat"], 0, 2 * (2 / 2) * (2 / 3) / (2 / 2 + 2 / 3)),
+        ("on the green ferry at noon", ["green ferry"], 0, 2 * (2 / 5) * 1 / (2 / 5 + 1)),
+        ("boat", ["green ferry", "a boat"], 1, 1),  # the best answer counts
+        ("boat boat boat", ["boat", "boat boat"], 0, 2 * (2 / 3) * 1 / (2 / 3 + 1)),  # repeated words count as often
+        ("ferry green", ["green ferry"], 0, 1),  # F1 does not see the order
+        ("train", ["green ferry"], 0, 0),
+        ("", ["green ferry"], 0, 0),
+        ("the", ["green ferry"], 0, 0),  # nothing is left of it
+        ("", [], 1, 1),
+        ("The", [], 1, 1),  # normalised to nothing
+        ("ferry", [], 0, 0),
+        ("", ["a", "ferry"], 0, 0),  # answers that are normalised to nothing are left out
+        ("", ["a"], 1, 1),  # and if none is left there is no answer
+    ],
+)
+def test_squad_scores_of_cases_worked_out_by_hand(prediction, answers, exact, f1):
+    scores = evaluation.squad_scores([prediction], [answers])
+    assert scores.exact_match.tolist() == [exact]
+    assert scores.f1.tolist() == pytest.approx([f1])
+
+
+def test_squad_scores_are_one_for_each_question_in_order():
+    scores = evaluation.squad_scores(["seven", "", "in May"], [["seven"], ["eight"], ["May", "in June"]])
+    assert scores.exact_match.tolist() == [1, 0, 0]
+    assert scores.f1.tolist() == pytest.approx([1, 0, 2 / 3])
+    assert evaluation.bootstrap_interval(scores.f1).estimate == pytest.approx((1 + 2 / 3) / 3)
+
+
+words = st.lists(st.sampled_from(["the", "a", "Red", "red!", "boat", "7", "seven", "-"]), max_size=7).map(" ".join)
+
+
+@given(words, words)
+def test_squad_f1_is_symmetric_and_one_where_the_match_is_exact(first, second):
+    (exact,), (f1,) = evaluation.squad_scores([first], [[second]])
+    assert 0 <= exact <= f1 <= 1
+    assert f1 == evaluation.squad_scores([second], [[first]]).f1
+    assert exact == (evaluation.normalise_answer(first) == evaluation.normalise_answer(second))
+    left, right = ([w for w in text.lower().replace("!", "").split() if w not in "a the -"] for text in (first, second))
+    if left and right:
+        shared = sum(min(left.count(word), right.count(word)) for word in set(left))
+        precision, recall = shared / len(left), shared / len(right)
+        assert f1 == pytest.approx(2 * precision * recall / (precision + recall) if shared else 0)
+
+
 def test_bleu_is_that_of_the_library():
     predictions = ["Le chat noir dort.", "J'aime les pommes rouges.", "Il a faim."]
     references = ["Le chat noir dort bien.", "J'aime les pommes rouges.", "Elle a soif."]
@@ -92,7 +159,7 @@ def test_bad_input_is_rejected():
         evaluation.accuracy([1, 2], [1, 2, 3])
     with pytest.raises(ValueError, match="every label is -100"):
         evaluation.accuracy([1, 2], [-100, -100])
-    for score in (evaluation.exact_match, evaluation.bleu, evaluation.alignment_error):
+    for score in (evaluation.exact_match, evaluation.squad_scores, evaluation.bleu, evaluation.alignment_error):
         with pytest.raises(ValueError, match="1 predictions for 2 references"):
             score(["a"], ["a", "b"])
         with pytest.raises(ValueError, match="nothing to score"):
