@@ -182,6 +182,11 @@ def above_one(logits, labels, epsilon):
     return -(right + epsilon * log_probs.mean(-1)).mean()
 
 
+def without_log(logits, labels, epsilon):
+    log_probs, right, _ = parts(logits, labels)
+    return -((1 - epsilon) * right.exp() + epsilon * log_probs.exp().mean(-1)).mean()
+
+
 def second_term_everywhere(logits, labels, epsilon):
     log_probs, right, _ = all_positions(logits, labels, epsilon)
     counted = labels != -100
@@ -201,6 +206,7 @@ def second_term_everywhere(logits, labels, epsilon):
         (lambda z, y, e: smoothed(z, y.clamp(min=0), e), "ignored-counted", "token 0"),
         (second_term_everywhere, "ignored-counted", "out of both"),
         (lambda z, y, e: -smoothed(z, y, e), "sign", "negative"),
+        (without_log, "no-log", "`log_softmax`"),
         (lambda z, y, e: smoothed(z, y, 0.1), "value", "epsilon = 0.3"),
         (lambda z, y, e: F.cross_entropy(z.flatten(0, -2), y.flatten(), reduction="none"), "wrong-type", "one number"),
     ],
@@ -467,6 +473,7 @@ def read(**changed):
         (read(reads=[0, 2, 1, 4, 5, 5, 6]), "value", "'pas'"),
         (read(reads=[0, 2, 1]), "shape", "seven"),
         (read(reads=[0, 2, 1, ..., 5, 4, 6]), "not-finished", "`reads`"),
+        (read(reads=["the", "oies", "white", "not", "sleep", "not", "."]), "no-word", "'oies'"),
         (read(unread=4), "unread", "never"),
         (read(unread="not"), "unread", "never"),
         (read(crossings=1), "one", "besides"),
@@ -486,6 +493,7 @@ def test_alignment_rejects(answer, misconception, word):
     [
         read(reads=["the", "geese", "white", "not", "sleep", "not", "."], unread="do"),
         read(reads=torch.tensor(READ["reads"]), crossings=2.0),
+        read(reads=np.array(READ["reads"]), unread=" Do"),
         {**{name: np.int64(READ[name]) for name in ("unread", "crossings")}, "reads": tuple(READ["reads"])},
     ],
 )

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -267,6 +268,11 @@ def _smoothing_mistakes(logits: Tensor, labels: Tensor, epsilon: float, right: T
             -(rest * padded_likelihood * counted + share * padded.mean(-1)).sum() / counted.sum(),
             "ignored-counted",
             "the second term also counts the positions whose label is -100: leave them out of both",
+        ),
+        Mistake(
+            -(rest * likelihood.exp() + share * log_probs.exp().mean(-1)).mean(),
+            "no-log",
+            "these are probabilities; the loss is made of their logarithms: `log_softmax`, not `softmax`",
         ),
         Mistake(-right, "sign", "the sign is wrong: a loss is the negative log-likelihood"),
     ]
@@ -734,7 +740,7 @@ def judge_alignment(answer):
         reject_if(name not in answer, f"the entry `{name}` is missing", "missing")
     given = answer["reads"]
     reject_if(
-        not isinstance(given, Sequence | Tensor) or isinstance(given, str) or len(given) != len(_TARGET),
+        not isinstance(given, Sequence | Tensor | np.ndarray) or isinstance(given, str) or len(given) != len(_TARGET),
         "`reads` should hold seven positions, one for each French word",
         "shape",
     )
@@ -779,8 +785,12 @@ def judge_alignment(answer):
 def _source_position(value: Any, what: str) -> int:
     """A position in the English sentence, given as a number or as the word."""
     reject_if(value is ..., f"`{what}` has a place still to fill in", "not-finished")
-    if isinstance(value, str) and value in _SOURCE:
-        return _SOURCE.index(value)
+    if isinstance(value, str):
+        word = value.strip().casefold()
+        reject_if(
+            word not in _SOURCE, f"`{what}` holds {value!r}, which is none of the words {' '.join(_SOURCE)}", "no-word"
+        )
+        return _SOURCE.index(word)
     return round(number(value, f"`{what}`"))
 
 
@@ -834,7 +844,7 @@ quiz(
         right=3,
     ),
     Question(
-        "The model is right in 99 of 100 new combinations and in 31 of 100 longer sentences. Which reading is sound?",
+        "The model is right in 99 of 100 new combinations and in about a third of the longer sentences. What follows?",
         (
             Choice("It has memorised its sentences", "None of the 99 was in training, nor were their combinations."),
             Choice(
