@@ -202,6 +202,11 @@ class KeyValueCache:
         """Number of positions seen so far, padding included."""
         return 0 if self._real is None else self._real.shape[1]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all keys and values."""
+        return sum(tensor.nbytes for entry in self._entries.values() for tensor in entry)
+
     def extend_padding(self, real: Tensor) -> Tensor:
         """Add which of the new tokens are real, boolean `[batch, new]`, and return all: `[batch, length]`.
 

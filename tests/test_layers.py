@@ -339,6 +339,14 @@ def test_cached_decoder_block_projects_the_memory_once():
     assert sum(projected) == SOURCE
 
 
+def test_cache_knows_its_bytes():
+    cache, attention = KeyValueCache(), SelfAttention(30, 6, num_kv_heads=2)
+    assert cache.nbytes == 0
+    for length in (4, 1):
+        attention(randn(3, length, 30), cache=cache)
+    assert cache.nbytes == 2 * 3 * 2 * 5 * 5 * 4  # keys and values, batch, heads, length, d_k, bytes of a float
+
+
 def test_cache_reorders_rows_and_refuses_another_batch():
     layer = randomised(SelfAttention(6, 3), 10)
     x = randn(3, 4, 6)
