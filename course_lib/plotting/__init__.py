@@ -30,6 +30,7 @@ from .charts import Bins, bars, curves, reliability
 from .head_grid import head_grid
 from .heatmaps import heatmap
 from .map import course_map
+from .next_tokens import next_tokens
 from .pieces import token_pieces
 from .products import matrix_product
 
@@ -55,6 +56,7 @@ __all__ = [
     "head_grid",
     "heatmap",
     "matrix_product",
+    "next_tokens",
     "reliability",
     "token_pieces",
     "use_course_style",
