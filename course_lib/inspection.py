@@ -7,7 +7,9 @@ Layers and heads are counted from 0, as in `model.blocks[0]`. Attention maps of 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from course_lib.attention import MultiHeadAttention
@@ -71,6 +73,20 @@ def attention_rollout(weights: Tensor, residual: float = 0.5) -> Tensor:
     for layer in mixing.unbind(dim=-3):
         rollout = layer @ rollout
     return rollout
+
+
+def linear_probe(train_x: ArrayLike, train_y: ArrayLike, test_x: ArrayLike) -> np.ndarray:
+    """Predict the labels of `test_x` `[test, d]` from a logistic regression on `train_x` `[train, d]`.
+
+    The vectors are standardised by the mean and spread of the training vectors; the penalty is strong
+    (`C=0.01`), so that the probe reads rather than memorises.
+    """
+    from sklearn.linear_model import LogisticRegression  # here, because nothing else of this module needs it
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    regression = LogisticRegression(C=0.01, max_iter=1000)
+    return make_pipeline(StandardScaler(), regression).fit(train_x, train_y).predict(test_x)
 
 
 @contextmanager
