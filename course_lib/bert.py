@@ -4,7 +4,7 @@ Ids are `[batch, length]`; hidden states `[batch, length, d_model]`. Parameters 
 `checkpoints.BERT` says under which names they are published.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -217,6 +217,42 @@ def initialise(parameters: Iterable[tuple[str, nn.Parameter]]) -> None:
             nn.init.zeros_(parameter)
         else:
             nn.init.ones_(parameter)
+
+
+@torch.no_grad()
+def look_at_neighbours(bert: "Bert", offsets: Sequence[int]) -> None:
+    """Start training with heads of the first block that attend to the token `offset` places further, one a head.
+
+    A head start: from random weights it takes a masked-language model hundreds of steps to find out that
+    neighbours matter. The position table is filled with sines and cosines in its first d_k numbers, which tokens
+    and segments leave at 0. A shift by `offset` is a rotation of these (notebook 04): W_K reads them as they are,
+    W_Q reads them rotated. Nothing is frozen, and heads beyond the offsets stay as they were.
+
+    Raises ValueError for more offsets than heads, or heads of odd width.
+    """
+    attention, tables = bert.blocks[0].attention, bert.embeddings
+    d_model, d_k = bert.config.d_model, bert.config.d_model // bert.config.num_heads
+    if len(offsets) > bert.config.num_heads or d_k % 2:
+        raise ValueError(
+            f"{len(offsets)} offsets for {bert.config.num_heads} heads of width {d_k}: one a head, even width"
+        )
+    # Frequencies evenly spaced below π: then the dot product of two positions is close to 0 unless they are the same.
+    omega = torch.pi * (torch.arange(d_k // 2) + 0.5) / (d_k // 2)
+    angles = torch.arange(bert.config.max_len)[:, None] * omega
+    for table in (tables.token.weight, tables.segment.weight):
+        table[:, :d_k] = 0
+    tables.position.weight.zero_()
+    tables.position.weight[:, :d_k] = torch.stack([angles.sin(), angles.cos()], -1).flatten(1) * (2 / d_model) ** 0.5
+    for head, offset in enumerate(offsets):
+        rows = slice(d_k * head, d_k * (head + 1))
+        cos, sin = (offset * omega).cos(), (offset * omega).sin()
+        turned = torch.stack([torch.stack([cos, sin], -1), torch.stack([-sin, cos], -1)], -2)  # [d_k / 2, 2, 2]
+        for matrix, block in (
+            (attention.k_proj.weight, torch.eye(d_k)),
+            (attention.q_proj.weight, torch.block_diag(*turned)),
+        ):
+            matrix[rows] = 0
+            matrix[rows, :d_k] = 2 * block  # sharp enough to see, soft enough to learn
 
 
 class Bert(_Pretrained):

@@ -13,7 +13,7 @@ from torch.testing import assert_close
 
 from course_lib import bert, checkpoints
 from course_lib.batching import pack, pad
-from course_lib.bert import Bert, BertConfig, BertForPreTraining
+from course_lib.bert import Bert, BertConfig, BertForPreTraining, look_at_neighbours
 from course_lib.checkpoints import CheckpointError, load_safetensors
 from course_lib.layers import record_attention
 
@@ -511,3 +511,35 @@ def test_512_tokens_are_read_and_more_are_refused(minilm):
     assert_close(ours(longest).hidden, expected, rtol=0, atol=1e-5)
     with pytest.raises(ValueError, match=r"position 512 is outside the learned table of max_len=512: shorten"):
         ours(ids(1, 513))
+
+
+# --- a head start ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("offsets", [(-1, 1, -2), (3,), ()])
+def test_heads_start_by_looking_at_neighbours(offsets):
+    torch.manual_seed(0)
+    model = Bert(BertConfig(23, d_model=60, num_layers=2, num_heads=3, max_len=17)).eval()
+    before = {name: parameter.clone() for name, parameter in model.named_parameters()}
+    look_at_neighbours(model, offsets)
+    ids, segments = torch.randint(0, 23, (2, 13)), torch.randint(0, 2, (2, 13))
+    with torch.no_grad():
+        _, weights = model.blocks[0].attention(model.embeddings(ids, segments), need_weights=True)
+    for head, offset in enumerate(offsets):
+        at_offset = weights[:, head].diagonal(offset=offset, dim1=1, dim2=2)
+        assert at_offset.min() > 0.5
+        assert (weights[:, head].argmax(-1) - torch.arange(13))[:, 3:10].eq(offset).all()
+    untouched = 20 * len(offsets)
+    changed = {name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name])}
+    tables = {f"embeddings.{name}.weight" for name in ("token", "position", "segment")}
+    heads = {f"blocks.0.attention.{name}_proj.weight" for name in "qk"} if offsets else set()
+    assert changed == tables | heads
+    q = "blocks.0.attention.q_proj.weight"
+    assert torch.equal(dict(model.named_parameters())[q][untouched:], before[q][untouched:])
+
+
+def test_neighbours_errors():
+    with pytest.raises(ValueError, match="4 offsets for 3 heads of width 20"):
+        look_at_neighbours(Bert(BertConfig(23, d_model=60, num_layers=1, num_heads=3)), (1, 2, 3, 4))
+    with pytest.raises(ValueError, match="heads of width 5"):
+        look_at_neighbours(Bert(BertConfig(23, d_model=15, num_layers=1, num_heads=3)), (1,))
