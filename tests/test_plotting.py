@@ -210,6 +210,7 @@ FIGURES = {
     "reliability": lambda: plotting.reliability(ONE_ANSWER, title="title"),
     "course_map": lambda: plotting.course_map(PARTS, NOTEBOOKS, {"02": (3, 7)}, title="title"),
     "beam_tree": lambda: plotting.beam_tree(TREE, ["$a$", "b"], best=2, title="title"),
+    "token_pieces": lambda: plotting.token_pieces({"BPE": LONG_WORDS}, notes={"BPE": range(11)}, title="title"),
 }
 
 
@@ -243,6 +244,7 @@ def test_figures_have_their_title_fit_a_laptop_and_hold_all_their_text(name):
         lambda ax: plotting.reliability(ONE_ANSWER, ax=ax),
         lambda ax: plotting.course_map(PARTS, NOTEBOOKS, {}, ax=ax),
         lambda ax: plotting.beam_tree(TREE, ["a", "b"], ax=ax),
+        lambda ax: plotting.token_pieces({"BPE": ["a", "b"]}, ax=ax),
     ],
 )
 def test_every_figure_can_be_drawn_on_given_axes(draw):
