@@ -1,13 +1,14 @@
 """Pre-train the course's own BERT on news: `python benchmarks/pretrain_checkpoint.py STATE_DIR [--minutes 45]`.
 
-The code of notebook 09 with a larger model and more time, on one thread. The learning rate rises over the first
-steps and then falls linearly with the clock, so that it is 0 when the time is up. Every 500 steps the state is
-written to STATE_DIR; the same command goes on from there after an interruption. At the end the script writes
+The code of notebook 09 with a larger model, more time and no head start, on one thread. The learning rate rises
+over the first steps and then falls linearly with the clock, so that it is 0 when the time is up. Every 500 steps the
+state is written to STATE_DIR; the same command goes on from there after an interruption. At the end the script writes
 data/checkpoints/news-bert/ (weights, settings, tokenizer, model card) and benchmarks/results/pretraining.json.
 """
 
 import argparse
 import json
+import math
 import platform
 import re
 import time
@@ -18,7 +19,8 @@ from pathlib import Path
 import torch
 
 from course_lib import corpora, pretraining, training
-from course_lib.bert import BertConfig, BertForPreTraining, look_at_neighbours
+from course_lib.bert import BertConfig, BertForPreTraining
+from course_lib.positions import sinusoidal
 from course_lib.pretraining import PreTrainingBatch
 from course_lib.tokenizers import WordPieceTokenizer
 
@@ -29,7 +31,6 @@ CORPUS, VOCAB_SIZE = "bbc-news", 8000
 MODEL = {"d_model": 192, "num_layers": 3, "num_heads": 6, "d_ff": 768, "max_len": 64}
 DATA = {"max_length": 64, "batch_size": 32, "rate": 0.3}
 OPTIMISER = {"learning_rate": 2e-3, "weight_decay": 0.01, "warmup_steps": 300, "betas": (0.9, 0.98), "eps": 1e-6}
-OFFSETS = (-1, 1, -2, 2, -3, 3)
 # Of the two losses that of the next sentence has two answers a row and much noise: it counts a fifth.
 BRANCH, NEXT_SENTENCE = 0.3, 0.2
 SEED, CHUNK = 0, 500  # steps between two evaluations, which are also the points from which a run resumes
@@ -59,7 +60,6 @@ def main(state: Path, minutes: float) -> None:
         "data": DATA,
         "optimiser": OPTIMISER,
         "branch": BRANCH,
-        "offsets": OFFSETS,
         "next_sentence": NEXT_SENTENCE,
         "seed": SEED,
         "steps": history.steps,
@@ -83,19 +83,22 @@ def cached_tokenizer(state: Path, texts: list[str]) -> WordPieceTokenizer:
 
 
 def new_model(vocab_size: int) -> BertForPreTraining:
-    """A BERT that starts from what helps so small and short a run, as in notebook 09.
+    """A BERT that starts from what helps so small and short a run.
 
     BERT draws its weights with a standard deviation of 0.02, made for a width of 768; here it is 1 / sqrt(d_model).
-    What a feed-forward layer adds to its input is made smaller by `BRANCH`, so that normalising after the addition
-    does not wash the input out (Wang et al. 2022, DeepNet). The first block's heads start by looking at neighbours.
+    What a block adds to its input is made smaller by `BRANCH`, so that normalising after the addition does not
+    wash the input out (Wang et al. 2022, DeepNet). The position table, learned like everything else, starts as the
+    sinusoidal one.
     """
     torch.manual_seed(SEED)
     model = BertForPreTraining(BertConfig(vocab_size, **MODEL))
-    for name, parameter in model.named_parameters():
-        if parameter.dim() > 1:
-            feed_forward = re.search(r"\.(up|down)\.weight$", name)
-            torch.nn.init.normal_(parameter, std=MODEL["d_model"] ** -0.5 * (BRANCH if feed_forward else 1))
-    look_at_neighbours(model.bert, OFFSETS)
+    width = MODEL["d_model"]
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.dim() > 1:
+                branch = re.search(r"(v_proj|out_proj|up|down)\.weight$", name)
+                torch.nn.init.normal_(parameter, std=width**-0.5 * (BRANCH if branch else 1))
+        model.bert.embeddings.position.weight.copy_(sinusoidal(MODEL["max_len"], width) * math.sqrt(2 / width))
     return model
 
 
