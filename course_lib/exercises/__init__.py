@@ -5,13 +5,21 @@ or a property. The right answers are the tested objects of `course_lib`, or stan
 """
 
 from . import (
+    bert_from_scratch,
+    datasets_and_hub,
     encoder_decoder_translation,
+    gpt_and_generation,
     logits_to_probabilities,
+    looking_inside,
+    many_processes,
     multi_head_attention,
     position,
     queries_keys_values,
+    real_weights,
     start_here,
+    tokenizers,
     transformer_block,
+    why_attention,
 )
 from .engine import (
     EXERCISES,
@@ -34,12 +42,20 @@ __all__ = [
     "Question",
     "UnknownExerciseError",
     "Verdict",
+    "bert_from_scratch",
+    "datasets_and_hub",
     "encoder_decoder_translation",
+    "gpt_and_generation",
     "judge",
     "logits_to_probabilities",
+    "looking_inside",
+    "many_processes",
     "multi_head_attention",
     "position",
     "queries_keys_values",
+    "real_weights",
     "start_here",
+    "tokenizers",
     "transformer_block",
+    "why_attention",
 ]
