@@ -24,6 +24,7 @@ _MODULES = (
     "exercises",
     "gpt",
     "grammar",
+    "hub",
     "inspection",
     "layers",
     "learning",

@@ -16,7 +16,7 @@ NOT_OURS = {".git", ".venv", "build", "dist", "solved", "__pycache__"}
 
 # From left to right: a module imports only modules of the groups before its own.
 LAYERS = (
-    {"syllabus", "environment", "progress_file", "gguf_conversion"},
+    {"syllabus", "environment", "progress_file", "gguf_conversion", "hub"},
     {"assets"},
     {"checkpoints", "grammar"},
     {"corpora"},
