@@ -50,8 +50,8 @@ class Rule(NamedTuple):
         return torch.tensor_split(tensor.T if self.transposed else tensor, len(self.ours))
 
     def join(self, tensors: Sequence[Tensor]) -> Tensor:
-        """Ours, one for each name, as the published tensor."""
-        joined = torch.cat(tuple(tensors))
+        """Ours, one for each name, as the published tensor; a single one is not copied."""
+        joined = tensors[0] if len(tensors) == 1 else torch.cat(tuple(tensors))
         return joined.T if self.transposed else joined
 
 

@@ -12,6 +12,7 @@ from transformers.pytorch_utils import Conv1D
 
 from course_lib import assets, checkpoints
 from course_lib.checkpoints import (
+    BERT,
     GPT2,
     LLAMA,
     CheckpointError,
@@ -47,7 +48,7 @@ def test_a_transposed_fused_rule_is_conv1d():
         assert torch.equal(published[f"c_attn.{kind}"], tensor)
 
 
-@pytest.mark.parametrize("form", [GPT2, LLAMA])
+@pytest.mark.parametrize("form", [GPT2, LLAMA, BERT])
 @pytest.mark.parametrize("num_layers", [1, 3])
 def test_tables_name_everything_once(form, num_layers):
     rules = form.rules(num_layers)
@@ -57,6 +58,11 @@ def test_tables_name_everything_once(form, num_layers):
     assert not any("{" in name for name in published + ours)
     per_layer = sum("{}" in rule.published for rule in form.parameters)
     assert len(rules) == len(form.parameters) + (num_layers - 1) * per_layer
+
+
+def test_to_published_copies_nothing_that_keeps_its_shape():
+    weight = torch.zeros(3, 2)
+    assert to_published({"a": weight}, [Rule("A", ("a",))])["A"].data_ptr() == weight.data_ptr()
 
 
 def test_to_published_refuses_a_parameter_without_a_name():
@@ -182,6 +188,15 @@ def test_settings_survive_the_journey(form, tmp_path):
     assert read_config(tmp_path, (GPT2, LLAMA)) == (form, settings)
     assert not form.differences(settings)
     assert form.differences(settings | {"bias": None}) == [f"bias=None (it has {form.form['bias']!r})"]
+
+
+def test_values_with_other_names_are_translated():
+    """Our gelu_tanh has two published names: both are read, the first is written."""
+    settings = BERT.defaults | {name: 7 for name in BERT.settings if name not in BERT.defaults}
+    assert BERT.write_settings(settings | {"activation": "gelu_tanh"})["hidden_act"] == "gelu_new"
+    for name, ours in {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu"}.items():
+        published = BERT.write_settings(settings) | {"hidden_act": name}
+        assert BERT.read_settings(published)["activation"] == ours
 
 
 def test_save_pretrained_makes_the_directory_and_packs_views(tmp_path):
