@@ -166,14 +166,14 @@ def test_published_on_any_text(minilm, smollm2, text):
 
 @pytest.mark.assets
 @pytest.mark.slow
-def test_every_tokenizer_on_20_000_texts_of_hypothesis(minilm, smollm2, bpe, wordpiece):
+def test_published_on_20_000_texts_of_hypothesis(minilm, smollm2):
     seen = set()
 
-    @settings(max_examples=FULL + FULL // 5, database=None)
+    @settings(max_examples=FULL + FULL // 5, database=None, deadline=None)
     @given(text=texts())
     def compare(text):
-        for pair in (minilm, smollm2, bpe, wordpiece):
-            assert_same(*pair, text)
+        assert_same(*minilm, text)
+        assert_same(*smollm2, text)
         seen.add(text)
 
     compare()
