@@ -182,7 +182,7 @@ def judge_mask(answer):
         ids = torch.where(special, 5, ids)
         # Every case occurs: chosen and [MASK], random, unchanged; and a special token that the draw would choose.
         u[0, :4], v[0, 1:4] = 0.01, torch.tensor([0.3, 0.85, 0.95])
-        found = _parts(call(mask, ids, special, u, v, random_ids, _MASK, rate=rate), 2, "(input_ids, labels)")
+        found = _parts(call(mask, ids, special, u, v, random_ids, _MASK, rate), 2, "(input_ids, labels)")
         input_ids, labels = (tensor(part, ids.shape, f"`{name}`") for part, name in zip(found, _RESULTS, strict=True))
         _judge_labels(labels, ids, special, u, v, random_ids, rate)
         _judge_hidden(input_ids, ids, (u < rate) & ~special, v, random_ids)
