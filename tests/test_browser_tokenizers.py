@@ -50,7 +50,9 @@ def expected(tokenizer, text):
 
 
 def test_it_is_reached_by_keyboard_and_typing_changes_the_pieces(shown):
-    shown.locator(".widget-dropdown select").focus()
+    examples = shown.locator(".widget-dropdown select")
+    assert examples.evaluate("select => select.selectedOptions[0].label") == "choose one"
+    examples.focus()
     shown.keyboard.press("Tab")
     assert shown.evaluate("document.activeElement.tagName") == "TEXTAREA"
     shown.keyboard.press("Control+A")

@@ -46,7 +46,7 @@ class TokenizerPlayground(Explorer):
         self.tokenizers = dict(tokenizers)
         wide = {"style": {"description_width": "5em"}, "layout": ipywidgets.Layout(width="60em", max_width="100%")}
         self.example = ipywidgets.Dropdown(
-            options=[("choose one", None), *EXAMPLES.items()], value=None, description="example", **wide
+            options=[("choose one", ""), *EXAMPLES.items()], value="", description="example", **wide
         )
         self.input = ipywidgets.Textarea(value=text, description="text", rows=2, **wide)
         self.pieces = ipywidgets.HTML()
@@ -106,5 +106,5 @@ class TokenizerPlayground(Explorer):
         return f"<ol style='list-style:none;margin:0;padding:0;line-height:1.35'>{''.join(boxes)}</ol>"
 
     def _take_example(self, change: Any) -> None:
-        if change["new"] is not None:
+        if change["new"]:
             self.input.value = change["new"]
