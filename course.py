@@ -79,9 +79,9 @@ def child_environment():
     return env
 
 
-def run(*arguments):
+def run(*arguments, **variables):
     """Run .venv's Python in the course's folder, its output shown; return its exit code."""
-    return subprocess.run([str(PYTHON), *arguments], cwd=ROOT, env=child_environment()).returncode
+    return subprocess.run([str(PYTHON), *arguments], cwd=ROOT, env=child_environment() | variables).returncode
 
 
 def ask(python, *arguments):
@@ -262,6 +262,7 @@ def test_stages(options, rest):
     if options.fast:
         return [*lint, ("unit tests", [*pytest(), "tests"])]
     nbval = ["--nbval", "--nbval-current-env", "--nbval-cell-timeout", "300"]
+    two = ["-n", "2", "--dist"]  # two notebooks at a time
     return [
         *lint,
         ("assets", ["-m", "course_lib.assets", "fetch"]),
@@ -269,8 +270,9 @@ def test_stages(options, rest):
             "unit tests",
             [*pytest("not notebooks", "not browser"), "--cov", "--cov-report", "term:skip-covered", "tests"],
         ),
-        ("notebooks as stored", ["-m", "pytest", *nbval, "notebooks"]),
-        ("solved, in browser", [*pytest("(notebooks or browser)"), "tests"]),
+        ("notebooks as stored", ["-m", "pytest", *nbval, *two, "loadfile", "notebooks"]),
+        ("notebooks solved", [*pytest("notebooks", "not browser"), *two, "worksteal", "tests"]),
+        ("in the browser", [*pytest("browser"), "tests"]),
     ]
 
 
@@ -281,7 +283,9 @@ def test(options, rest):
     for name, arguments in test_stages(options, rest):
         print(f"\n==> {name}", flush=True)
         start = time.monotonic()
-        results.append((run(*arguments), name, time.monotonic() - start))
+        # Where notebooks run side by side each gets one thread: more would wait for each other.
+        threads = {"OMP_NUM_THREADS": "1"} if "-n" in arguments else {}
+        results.append((run(*arguments, **threads), name, time.monotonic() - start))
     print("\nSummary")
     for code, name, seconds in results:
         verdict = f"FAILED (exit code {code})" if code else "ok"

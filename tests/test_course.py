@@ -560,13 +560,15 @@ def test_default_tier_runs_everything_but_slow_and_cheap_things_first(launcher):
         "assets",
         "unit tests",
         "notebooks as stored",
-        "solved, in browser",
+        "notebooks solved",
+        "in the browser",
     ]
     commands = dict(chosen)
     assert commands["unit tests"][3] == "not notebooks and not browser and not slow"
     assert "--cov" in commands["unit tests"]
-    assert commands["solved, in browser"][3] == "(notebooks or browser) and not slow"
-    strict = "-m pytest --nbval --nbval-current-env --nbval-cell-timeout 300 notebooks"
+    assert commands["notebooks solved"][3] == "notebooks and not browser and not slow"
+    assert commands["in the browser"][3] == "browser and not slow"
+    strict = "-m pytest --nbval --nbval-current-env --nbval-cell-timeout 300 -n 2 --dist loadfile notebooks"
     assert " ".join(commands["notebooks as stored"]) == strict
 
 
@@ -594,6 +596,16 @@ def test_arguments_for_pytest_make_one_run(launcher):
         ("pytest", ["-m", "pytest", "-m", "not slow", "tests/test_x.py", "-k", "mask"])
     ]
     assert stages(launcher, "--slow", "-x") == [("pytest", ["-m", "pytest", "-x"])]
+
+
+def test_notebooks_side_by_side_have_one_thread_each(launcher, monkeypatch, capfd):
+    show = "import os, sys; print(sys.argv[1:], os.environ.get('OMP_NUM_THREADS'))"
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(
+        launcher, "test_stages", lambda options, rest: [("two", ["-c", show, "-n"]), ("one", ["-c", show])]
+    )
+    assert launcher.main(["test"]) == 0
+    assert "['-n'] 1\n" in capfd.readouterr().out
 
 
 def test_all_stages_run_and_one_failure_fails_the_command(launcher, monkeypatch, capsys):
