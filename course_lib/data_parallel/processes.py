@@ -104,7 +104,7 @@ def _collect(
         for end in ready:
             rank = ends.index(end)
             try:
-                kind, printed, value = pickle.loads(end.recv_bytes())
+                kind, printed, value = pickle.loads(end.recv_bytes())  # from a child of our own, by a private pipe
             except EOFError:
                 processes[rank].join(5)
                 code = processes[rank].exitcode
