@@ -9,7 +9,6 @@ import inspect
 import io
 import multiprocessing
 import os
-import pickle
 import platform
 import tempfile
 import textwrap
@@ -104,7 +103,7 @@ def _collect(
         for end in ready:
             rank = ends.index(end)
             try:
-                kind, printed, value = pickle.loads(end.recv_bytes())  # from a child of our own, by a private pipe
+                kind, printed, value = end.recv()
             except EOFError:
                 processes[rank].join(5)
                 code = processes[rank].exitcode
@@ -151,6 +150,6 @@ def _process(end: Connection, setting: tuple, source: str, name: str, arguments:
         own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == f"<{name}>"]
         place = f" (line {own[-1].lineno} of {name})" if own else ""
         answer = "error", printed.getvalue(), f"{type(error).__name__}: {error}{place}"
-    end.send_bytes(pickle.dumps(answer))
-    # Stay until all have answered, since others may still be reading from us; then `run` ends every process.
+    end.send(answer)
+    # Stay until all have answered, since others and `run` may still be reading from us; then `run` ends every process.
     time.sleep(timeout)
