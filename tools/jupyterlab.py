@@ -62,7 +62,11 @@ def served(folder: Path) -> Iterator[str]:
             yield f"http://127.0.0.1:{port}"
         finally:
             server.terminate()
-            server.wait(30)
+            try:
+                server.wait(30)
+            except subprocess.TimeoutExpired:  # it waits for a kernel that was just started
+                server.kill()
+                server.wait(30)
 
 
 def _write_setting(folder: Path, plugin: str, values: dict) -> None:
@@ -97,13 +101,18 @@ def browser_page(folder: Path) -> Iterator[Page]:
 
 def run_all(page: Page, address: str, notebook: str) -> None:
     """Open a notebook, run all its cells, and wait until the last has run."""
+    start_all(page, address, notebook)
+    waiting = page.locator(".jp-InputPrompt", has_text="*").first
+    waiting.wait_for(state="attached")
+    waiting.wait_for(state="detached", timeout=RUN_MILLISECONDS)
+
+
+def start_all(page: Page, address: str, notebook: str) -> None:
+    """Open a notebook and let all its cells run, without waiting for them."""
     page.goto(f"{address}/lab/tree/{notebook}?token=course", timeout=120_000)
     _wait_until_settled(page)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-    waiting = page.locator(".jp-InputPrompt", has_text="*").first
-    waiting.wait_for(state="attached")
-    waiting.wait_for(state="detached", timeout=RUN_MILLISECONDS)
 
 
 def _wait_until_settled(page: Page, seconds: float = 2) -> None:
