@@ -338,7 +338,7 @@ quiz(
         (
             Choice("It is not: an error", "Arrow files are mapped: pages are read when they are touched."),
             Choice("It is compressed in memory", "Arrow is not compressed in memory."),
-            Choice("The file is mapped, and only what is touched is read", "Right."),
+            Choice("The file is mapped, and only what is touched is read", "Right: memory holds the pages in use."),
         ),
         2,
     ),
@@ -367,7 +367,7 @@ quiz(
         (
             Choice("In the first cell, so that the notebook runs", "Then everybody who gets the notebook has it."),
             Choice("In the environment or where `hf auth login` puts it", "Right: it is never in a file you share."),
-            Choice("In the model card", "That is public."),
+            Choice("In the model card", "The card is public, so the token would be too."),
         ),
         1,
     ),

@@ -636,7 +636,7 @@ quiz(
     Question(
         "State 4 of 7 is the first that differs from transformers'. State 0 is the embeddings. Where do you look?",
         (
-            Choice("In the embeddings", "State 0 agrees."),
+            Choice("In the embeddings", "State 0 agrees, and that is the embeddings."),
             Choice(
                 "In the fourth block, `blocks.3`",
                 "It read state 3, which was right, and wrote state 4, which is wrong.",
