@@ -22,6 +22,7 @@ _MODULES = (
     "environment",
     "evaluation",
     "exercises",
+    "finetuning",
     "gpt",
     "grammar",
     "hub",
