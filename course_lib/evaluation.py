@@ -25,6 +25,18 @@ class Interval(NamedTuple):
         return f"{self.estimate:.3g} [{self.low:.3g}, {self.high:.3g}]"
 
 
+class CounterfactualGap(NamedTuple):
+    """How a probability changes when one word is exchanged for another.
+
+    `mean` is the mean change with its interval, `largest` the change with the largest absolute value, with its sign,
+    and `where` its place: (sentence, pair of words).
+    """
+
+    mean: Interval
+    largest: float
+    where: tuple[int, int]
+
+
 class SquadScores(NamedTuple):
     """A score for each question: `exact_match` is 0 or 1, `f1` anything between. Their means are SQuAD's EM and F1."""
 
@@ -45,6 +57,26 @@ def accuracy(predictions: ArrayLike, labels: ArrayLike, ignore: int = -100) -> f
     if not counted.any():
         raise ValueError(f"there is nothing to score: no label, or every label is {ignore}")
     return float((predictions == labels)[counted].mean())
+
+
+def macro_f1(predictions: ArrayLike, labels: ArrayLike) -> float:
+    """Mean over the classes of F1 = 2 TP / (2 TP + FP + FN): every class counts the same, however rare.
+
+    Class numbers, `[examples]`. A class counts if it is among the labels or the predictions.
+
+    Raises:
+        ValueError: shapes that differ or have not one axis, or nothing to score.
+    """
+    predictions, labels = np.asarray(predictions), np.asarray(labels)
+    if predictions.shape != labels.shape or labels.ndim != 1:
+        raise ValueError(f"predictions {list(predictions.shape)} and labels {list(labels.shape)} must be one axis each")
+    if not len(labels):
+        raise ValueError("there is nothing to score: no label")
+    num_labels = 1 + max(int(predictions.max()), int(labels.max()))
+    hits = np.bincount(labels[predictions == labels], minlength=num_labels)
+    counted = np.bincount(labels, minlength=num_labels) + np.bincount(predictions, minlength=num_labels)
+    there = counted > 0  # TP + FN and TP + FP, so their sum is 2 TP + FP + FN
+    return float((2 * hits[there] / counted[there]).mean())
 
 
 def exact_match(predictions: Sequence, references: Sequence) -> float:
@@ -114,6 +146,32 @@ def bootstrap_interval(
     drawn = [measure(scores[random.integers(len(scores), size=len(scores))]) for _ in range(resamples)]
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(measure(scores)), float(low), float(high), level)
+
+
+def counterfactual_gap(
+    first: ArrayLike, second: ArrayLike, *, level: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> CounterfactualGap:
+    """Change of a probability between sentences that differ in one word, `first` minus `second`.
+
+    The interval resamples sentences, each with all its words: it says how much the mean would vary with other
+    sentences of this kind, and nothing of other words.
+
+    Args:
+        first, second: `[sentences, words]`, the probability of one class for each sentence with the words of two
+            groups; what stands at the same place is a pair.
+
+    Raises:
+        ValueError: shapes that differ or have not two axes, fewer than two sentences, or numbers outside [0, 1].
+    """
+    first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    if first.shape != second.shape or first.ndim != 2 or not first.size:
+        raise ValueError(f"first {list(first.shape)} and second {list(second.shape)} must both be [sentences, words]")
+    if not (np.all((first >= 0) & (first <= 1)) and np.all((second >= 0) & (second <= 1))):
+        raise ValueError("first and second must lie in [0, 1]: pass probabilities, not logits")
+    change = first - second
+    mean = bootstrap_interval(change.mean(axis=1), level=level, resamples=resamples, seed=seed)
+    sentence, word = np.unravel_index(np.abs(change).argmax(), change.shape)
+    return CounterfactualGap(mean, float(change[sentence, word]), (int(sentence), int(word)))
 
 
 def bleu(predictions: Sequence[str], references: Sequence[str]) -> float:

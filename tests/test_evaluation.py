@@ -8,6 +8,7 @@ import sacrebleu
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import f1_score
 
 from course_lib import evaluation
 
@@ -178,3 +179,51 @@ def test_bad_input_is_rejected():
         evaluation.bootstrap_interval([1.0, 2.0], resamples=0)
     with pytest.raises(ValueError, match="choose heads"):
         evaluation.attention_links(np.zeros((2, 3, 5)))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_macro_f1_is_that_of_scikit_learn(seed):
+    labels, predictions = np.random.default_rng(seed).integers(0, (7, 5), size=(31, 2)).T
+    for pair in ((predictions, labels), (labels, predictions), (np.zeros_like(labels), labels)):
+        assert evaluation.macro_f1(*pair) == pytest.approx(f1_score(pair[1], pair[0], average="macro", zero_division=0))
+
+
+@pytest.mark.parametrize(("predictions", "labels", "word"), [([1], [1, 2], "one axis"), ([], [], "nothing to score")])
+def test_macro_f1_refuses(predictions, labels, word):
+    with pytest.raises(ValueError, match=word):
+        evaluation.macro_f1(predictions, labels)
+
+
+def test_counterfactual_gap_on_paper():
+    first = [[0.5, 0.7, 0.6], [0.2, 0.2, 0.5]]
+    second = [[0.4, 0.5, 0.6], [0.3, 0.2, 0.1]]
+    gap = evaluation.counterfactual_gap(first, second)
+    assert gap.mean.estimate == pytest.approx((0.1 + 0.2 + 0 - 0.1 + 0 + 0.4) / 6)
+    assert (gap.mean.low, gap.mean.high) == pytest.approx((0.1, 0.1))  # both sentences have the mean 0.1
+    assert gap.largest == pytest.approx(0.4) and gap.where == (1, 2)
+    other_way = evaluation.counterfactual_gap(second, first)
+    assert other_way.largest == pytest.approx(-0.4) and other_way.mean.estimate == pytest.approx(-0.1)
+
+
+def test_the_gaps_interval_resamples_sentences_not_single_pairs():
+    # Forty words that say the same of a sentence are one observation of it, not forty.
+    shift = np.random.default_rng(1).normal(0, 0.1, size=(23, 1))
+    narrow, wide = (0.5 + np.repeat(shift, words, axis=1) for words in (1, 40))
+    for first in (narrow, wide):
+        interval = evaluation.counterfactual_gap(first, np.full(first.shape, 0.5)).mean
+        assert interval.high - interval.low == pytest.approx(2 * 1.96 * shift.std() / math.sqrt(23), rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "word"),
+    [
+        ([[0.1]], [[0.1, 0.2]], r"\[sentences, words\]"),
+        ([0.1, 0.2], [0.1, 0.2], r"\[sentences, words\]"),
+        ([[0.1], [1.2]], [[0.1], [0.2]], "not logits"),
+        ([[0.1], [math.nan]], [[0.1], [0.2]], "not logits"),
+        ([[0.1]], [[0.2]], "at least two"),
+    ],
+)
+def test_counterfactual_gap_refuses(first, second, word):
+    with pytest.raises(ValueError, match=word):
+        evaluation.counterfactual_gap(first, second)
