@@ -348,6 +348,59 @@ BERT = PublishedForm(
 )
 
 
+def _attention_and_norm(stack: str, published: str, ours: str) -> tuple[Rule, ...]:
+    """The rules of an attention of an encoder-decoder, and of the normalisation in front of it."""
+    theirs, block = f"model.{stack}.layers.{{}}.{published}", f"{stack}.blocks.{{}}.{ours}"
+    projections = ("q_proj", "k_proj", "v_proj", "out_proj")
+    maps = [rule for name in projections for rule in weights_and_biases(f"{theirs}.{name}", f"{block}.{name}")]
+    return (*maps, *weights_and_biases(f"{theirs}_layer_norm", f"{block}_norm"))
+
+
+PEGASUS = PublishedForm(
+    model_type="pegasus",
+    architecture="PegasusForConditionalGeneration",
+    prefix="model.",
+    settings={
+        "source_vocab_size": ("vocab_size",),
+        "target_vocab_size": ("vocab_size",),
+        "d_model": ("d_model",),
+        "num_layers": ("encoder_layers", "decoder_layers"),
+        "num_heads": ("encoder_attention_heads", "decoder_attention_heads"),
+        "d_ff": ("encoder_ffn_dim", "decoder_ffn_dim"),
+        "dropout": ("dropout",),
+        "activation": ("activation_function",),
+        "pad_id": ("pad_token_id",),
+    },
+    defaults={"dropout": 0.1, "activation": "gelu", "pad_id": 0},
+    form={"norm": "pre", "norm_eps": 1e-5, "tie_embeddings": True},
+    required={
+        "scale_embedding": True,
+        "tie_word_embeddings": True,
+        "is_encoder_decoder": True,
+        "attention_dropout": 0.0,
+        "activation_dropout": 0.0,
+    },
+    parameters=(
+        *weights("model.shared", "source_embedding"),
+        *(
+            rule
+            for stack in ("encoder", "decoder")
+            for rule in (
+                *_attention_and_norm(stack, "self_attn", "attention"),
+                *(_attention_and_norm(stack, "encoder_attn", "cross_attention") if stack == "decoder" else ()),
+                *weights_and_biases(f"model.{stack}.layers.{{}}.fc1", f"{stack}.blocks.{{}}.feed_forward.up"),
+                *weights_and_biases(f"model.{stack}.layers.{{}}.fc2", f"{stack}.blocks.{{}}.feed_forward.down"),
+                *weights_and_biases(
+                    f"model.{stack}.layers.{{}}.final_layer_norm", f"{stack}.blocks.{{}}.feed_forward_norm"
+                ),
+                *weights_and_biases(f"model.{stack}.layer_norm", f"{stack}.norm"),
+            )
+        ),
+    ),
+    tied=("lm_head.weight", "model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight"),
+)
+
+
 def resolve(path_or_name: str | Path) -> Path:
     """The directory of a saved model: a path as it is, the course's own checkpoint, an asset fetched into the cache.
 
@@ -384,18 +437,21 @@ def load_safetensors(path: str | Path) -> dict[str, Tensor]:
     try:
         return load_file(file)
     except SafetensorError as error:
-        raise CheckpointError(f"{file.name} {_what_is_wrong(file)} ({error})") from error
+        raise damaged(file, error) from error
 
 
-def _what_is_wrong(file: Path) -> str:
+def damaged(file: Path, error: SafetensorError) -> CheckpointError:
+    """The error to raise for a file that safetensors cannot read: whether it is a pickle, no such file, or cut off."""
     with file.open("rb") as opened:
         start = opened.read(9)
     if start.startswith((b"PK", b"\x80")):
-        return "is a pickle under another name, which can run code when it is opened: get the safetensors file"
+        wrong = "is a pickle under another name, which can run code when it is opened: get the safetensors file"
     # A safetensors file begins with the length of its header in eight bytes, then the header, in JSON.
-    if start[8:] != b"{":
-        return "is not a safetensors file"
-    return "is truncated or damaged: fetch it again"
+    elif start[8:] != b"{":
+        wrong = "is not a safetensors file"
+    else:
+        wrong = "is truncated or damaged: get it again"
+    return CheckpointError(f"{file.name} {wrong} ({error})")
 
 
 def read_config(directory: str | Path, forms: Sequence[PublishedForm]) -> tuple[PublishedForm, dict[str, Any]]:

@@ -4,12 +4,15 @@ Source and target are batches of token ids, padded on the right with `pad_id`; e
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from course_lib import checkpoints
 from course_lib.attention import causal_mask
 from course_lib.layers import (
     DecoderBlock,
@@ -21,6 +24,9 @@ from course_lib.layers import (
     require_positive,
 )
 from course_lib.positions import sinusoidal
+
+_TIED_HERE = "target_embedding.weight"  # the same tensor as the source's in a model with tied embeddings
+_POSITIONS = ("model.encoder.embed_positions.weight", "model.decoder.embed_positions.weight")  # Pegasus stores them
 
 
 @dataclass(frozen=True)
@@ -188,6 +194,45 @@ class Transformer(nn.Module):
         if self.config.tie_embeddings:
             return F.linear(x, self.target_embedding.weight)
         return self.generator(x)
+
+    @classmethod
+    def from_pretrained(cls, path_or_name: str | Path) -> Self:
+        """Load what `save_pretrained` wrote, as float32 and in evaluation mode; "translator" is the course's own.
+
+        Raises FileNotFoundError if a file is not there, `checkpoints.CheckpointError` if they are damaged, of
+        another family, do not fit each other, or hold other positions than `position_table`.
+        """
+        directory = checkpoints.resolve(path_or_name)
+        form, settings = checkpoints.read_config(directory, (checkpoints.PEGASUS,))
+        model = cls(TransformerConfig(**settings))
+        state = checkpoints.load_safetensors(directory)
+        for name in _POSITIONS:
+            table = state.pop(name, None)
+            if table is None or not torch.allclose(table.float(), model.position_table(len(table)), atol=1e-6):
+                raise checkpoints.CheckpointError(
+                    f"{name} is not the table of positions of this class, in which sines and cosines alternate: "
+                    "this file was not written by its save_pretrained"
+                )
+        rules = form.rules(model.config.num_layers)
+        checkpoints.load_into(model, form.tidy(state, rules, tied=True), rules, optional=_TIED_HERE.__eq__)
+        return model.eval()
+
+    def save_pretrained(self, directory: str | Path, *, bos_id: int, eos_id: int, max_len: int = 512) -> None:
+        """Write the model in Pegasus's published form, so that transformers, or `from_pretrained`, loads it.
+
+        transformers keeps a table of `max_len` positions as a weight and wants to know with which id a
+        translation begins and ends. Raises ValueError for a config that Pegasus cannot express: it is
+        pre-norm, with one matrix for both embeddings and the generator.
+        """
+        form, settings = checkpoints.PEGASUS, asdict(self.config)
+        if different := form.differences(settings):
+            raise ValueError(f"this config has no published form (not {form.model_type}: {', '.join(different)})")
+        state = {name: tensor for name, tensor in self.state_dict().items() if name != _TIED_HERE}
+        state = checkpoints.to_published(state, form.rules(self.config.num_layers))
+        state |= {name: self.position_table(max_len) for name in _POSITIONS}
+        ids = {"decoder_start_token_id": bos_id, "bos_token_id": bos_id, "eos_token_id": eos_id}
+        ids |= {"forced_eos_token_id": None, "max_position_embeddings": max_len}
+        checkpoints.save_pretrained(directory, form.write_settings(settings) | ids, state)
 
     @torch.no_grad()
     def cross_attention(self, source_ids: Tensor, target_ids: Tensor) -> Tensor:

@@ -8,7 +8,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
+from transformers import PegasusConfig, PegasusForConditionalGeneration
 
+from course_lib.checkpoints import CheckpointError
 from course_lib.layers import KeyValueCache
 from course_lib.transformer import Transformer, TransformerConfig, parameter_count
 
@@ -302,3 +304,70 @@ def test_bad_batches_are_refused():
     memory, memory_mask = model.encode(source)
     with pytest.raises(TypeError, match="mask"):
         model.decode(target, memory, memory_mask.float())
+
+
+# --- published form -----------------------------------------------------------------------------------------
+
+PUBLISHED = {"norm": "pre", "tie_embeddings": True, "source_vocab_size": 23}
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+def test_saved_in_the_form_of_pegasus_it_computes_the_same(tmp_path, activation):
+    ours = build(**PUBLISHED, activation=activation)
+    ours.save_pretrained(tmp_path, bos_id=0, eos_id=1, max_len=11)
+    theirs, info = PegasusForConditionalGeneration.from_pretrained(tmp_path, output_loading_info=True)
+    assert not info["missing_keys"] and not info["unexpected_keys"] and not info["mismatched_keys"]
+    source, target = batch()
+    with torch.no_grad():
+        expected = theirs(
+            source,
+            attention_mask=(source != PAD).int(),
+            decoder_input_ids=target,
+            decoder_attention_mask=(target != PAD).int(),
+        ).logits
+    real = target != PAD
+    assert_close(ours(source, target)[real], expected[real], **CLOSE)
+    assert (theirs.config.decoder_start_token_id, theirs.config.eos_token_id) == (0, 1)
+
+
+def test_saved_and_loaded_it_is_the_same(tmp_path):
+    ours = build(**PUBLISHED)
+    ours.save_pretrained(tmp_path, bos_id=0, eos_id=1)
+    again = Transformer.from_pretrained(tmp_path)
+    assert again.config == ours.config
+    assert again.target_embedding is again.source_embedding and not again.training
+    for name, tensor in ours.state_dict().items():
+        assert torch.equal(again.state_dict()[name], tensor)
+
+
+@pytest.mark.parametrize("change", [{"norm": "post"}, {"tie_embeddings": False}, {"norm_eps": 1e-6}])
+def test_what_pegasus_cannot_express_is_not_saved(tmp_path, change):
+    with pytest.raises(ValueError, match=next(iter(change))):
+        build(**PUBLISHED | change).save_pretrained(tmp_path, bos_id=0, eos_id=1)
+
+
+def test_positions_in_another_order_are_refused(tmp_path):
+    PegasusForConditionalGeneration(
+        PegasusConfig(
+            vocab_size=23,
+            d_model=34,
+            encoder_layers=1,
+            decoder_layers=1,
+            encoder_attention_heads=2,
+            decoder_attention_heads=2,
+            encoder_ffn_dim=41,
+            decoder_ffn_dim=41,
+            scale_embedding=True,
+            max_position_embeddings=11,
+        )
+    ).save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match="sines and cosines alternate"):
+        Transformer.from_pretrained(tmp_path)
+
+
+def test_a_damaged_file_is_refused(tmp_path):
+    build(**PUBLISHED).save_pretrained(tmp_path, bos_id=0, eos_id=1)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match="truncated or damaged"):
+        Transformer.from_pretrained(tmp_path)
