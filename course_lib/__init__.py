@@ -32,6 +32,7 @@ _MODULES = (
     "plotting",
     "positions",
     "pretraining",
+    "project",
     "syllabus",
     "tokenizers",
     "training",

@@ -51,7 +51,7 @@ NOTEBOOKS = (
     Notebook("16", "entities_and_questions", "Entities and questions", "IV", 120, trains=True),
     Notebook("17", "efficient_fine_tuning", "Efficient fine-tuning", "IV", 90, trains=True),
     Notebook("18", "many_processes", "Many processes", "IV", 60, trains=True),
-    Notebook("19", "capstone", "Capstone", "IV", 180),
+    Notebook("19", "capstone", "Capstone", "IV", 180, trains=True),
 )
 
 BY_NUMBER = {notebook.number: notebook for notebook in NOTEBOOKS}

@@ -30,6 +30,7 @@ LAYERS = (
     {"decoding", "inspection", "training", "data_parallel"},
     {"finetuning", "lora"},
     {"evaluation", "calibration"},
+    {"project"},
 )
 RANK = {module: rank for rank, group in enumerate(LAYERS) for module in group}
 # What a learner sees stands beside the library, which knows nothing of it.

@@ -6,6 +6,7 @@ _MODULES = {
     "AttentionExplorer": "attention",
     "AttentionSteps": "attention_steps",
     "BeamTree": "beam_tree",
+    "ClassifierDemo": "classifier_demo",
     "HeadSplit": "head_split",
     "PositionExplorer": "position",
     "SamplingExplorer": "sampling",
