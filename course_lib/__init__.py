@@ -29,6 +29,7 @@ _MODULES = (
     "inspection",
     "layers",
     "learning",
+    "lora",
     "plotting",
     "positions",
     "pretraining",
