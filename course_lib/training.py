@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm.auto import tqdm
+
+from course_lib import checkpoints
 
 Schedule = Callable[[int], float]
 Batches = Iterable[Any] | Callable[[int], Iterable[Any]]
@@ -423,11 +425,14 @@ class _Run:
         """Restore what `save` wrote and return the position in the batches."""
         if not path.is_file():
             raise FileNotFoundError(f"there is no checkpoint {path.name} to resume from: train with resume=False first")
-        with safe_open(path, framework="pt") as file:
-            record = json.loads((file.metadata() or {}).get("record", "null"))
-            if record is None:
-                raise ValueError(f"{path.name} was not written by fit: it holds no record of a run")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a mapping
+        try:
+            with safe_open(path, framework="pt") as file:
+                record = json.loads((file.metadata() or {}).get("record", "null"))
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a mapping
+        except SafetensorError as error:
+            raise checkpoints.damaged(path, error) from error
+        if record is None:
+            raise ValueError(f"{path.name} was not written by fit: it holds no record of a run")
         here = self._settings()
         for name, value in record["settings"].items():
             if here[name] != value:

@@ -429,7 +429,7 @@ def test_truncated_weights_are_named_as_such(tmp_path):
     published_model().save_pretrained(tmp_path)
     file = tmp_path / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(CheckpointError, match=r"model\.safetensors is truncated or damaged: fetch it again"):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is truncated or damaged: get it again"):
         Bert.from_pretrained(tmp_path)
 
 

@@ -135,7 +135,7 @@ def test_truncated_files_are_named_as_such(tmp_path, keep):
     file = tmp_path / "model.safetensors"
     save_file(tensors((11, 13)), file)
     file.write_bytes(file.read_bytes()[:keep])
-    with pytest.raises(CheckpointError, match=r"model\.safetensors is truncated or damaged: fetch it again"):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is truncated or damaged: get it again"):
         load_safetensors(tmp_path)
 
 

@@ -22,6 +22,7 @@ from course_lib.batching import IGNORED_LABEL, length_buckets, pad
 Row = Mapping[str, Any]
 Logits = np.ndarray | list[np.ndarray]
 
+_NO_PROBABILITY = -1e4  # a logit whose exponential is 0 in float32, yet far from infinity
 _SPAN = ("start_positions", "end_positions")
 _HEAD = re.compile(r"(^|\.)(classifier|qa_outputs|span_head)\.")
 _BLOCK = re.compile(r"(^|\.)(?:layer|blocks)\.(?P<number>\d+)\.")
@@ -282,7 +283,7 @@ def _logits(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
         if hasattr(output, start):
             # Padding can be no part of an answer: it must not take probability from the tokens.
             spans = torch.stack([getattr(output, start), getattr(output, end)], dim=-1)
-            return spans.masked_fill(batch["attention_mask"][..., None] == 0, torch.finfo(spans.dtype).min)
+            return spans.masked_fill(batch["attention_mask"][..., None] == 0, _NO_PROBABILITY)
     return output if isinstance(output, Tensor) else output.logits
 
 
