@@ -44,6 +44,27 @@ class SquadScores(NamedTuple):
     f1: np.ndarray
 
 
+class EntityScore(NamedTuple):
+    """How well the entities of one kind are found; `entities` is how many there are to find."""
+
+    precision: float
+    recall: float
+    f1: float
+    entities: int
+
+
+class EntityScores(NamedTuple):
+    """The score over all entities, that of each kind, and what they are made of.
+
+    `counts` is `[texts, 3]`: entities that are predicted rightly, predicted at all, and there. `count_f1` of the
+    counts is the F1 of `overall`; with `bootstrap_interval` it gives the spread.
+    """
+
+    overall: EntityScore
+    kinds: dict[str, EntityScore]
+    counts: np.ndarray
+
+
 def accuracy(predictions: ArrayLike, labels: ArrayLike, ignore: int = -100) -> float:
     """Share of labels that are predicted, those equal to `ignore` left out. Shapes must agree.
 
@@ -220,6 +241,47 @@ def _word_f1(words: list[str], gold: list[str]) -> float:
     if not words or not gold:
         return float(words == gold)
     return 2 * (Counter(words) & Counter(gold)).total() / (len(words) + len(gold))
+
+
+def entity_f1(predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> EntityScores:
+    """Precision, recall and F1 over whole entities, by seqeval with the rules of the CoNLL evaluation.
+
+    An entity counts if its kind, its first and its last word are all right.
+
+    Args:
+        predictions, references: for each text one BIO tag a word.
+
+    Raises:
+        ValueError: different numbers of texts or of tags, no texts, or a tag that is not `O`, `B-kind` or `I-kind`.
+    """
+    _require_pairs(predictions, references)
+    predictions, references = [list(tags) for tags in predictions], [list(tags) for tags in references]
+    for index, (ours, right) in enumerate(zip(predictions, references, strict=True)):
+        if len(ours) != len(right):
+            raise ValueError(f"text {index} has {len(right)} words and {len(ours)} predicted tags")
+        for tag in (*ours, *right):
+            if tag != "O" and not re.fullmatch(r"[BI]-.+", tag):
+                raise ValueError(f"tag {tag!r} of text {index} is no BIO tag: 'O', or 'B-' or 'I-' and a kind")
+    # here, because only tagging needs it
+    from seqeval.metrics.sequence_labeling import get_entities, precision_recall_fscore_support
+
+    pairs = [(set(get_entities(o)), set(get_entities(r))) for o, r in zip(predictions, references, strict=True)]
+    counts = np.array([[len(ours & right), len(ours), len(right)] for ours, right in pairs])
+    kinds = sorted({entity[0] for pair in pairs for side in pair for entity in side})
+    if not kinds:
+        return EntityScores(EntityScore(0.0, 0.0, 0.0, 0), {}, counts)
+    settings = {"zero_division": 0}
+    table = zip(*precision_recall_fscore_support(references, predictions, **settings), strict=True)
+    *overall, _ = precision_recall_fscore_support(references, predictions, average="micro", **settings)
+    each = [EntityScore(*map(float, row[:3]), int(row[3])) for row in table]
+    total = EntityScore(*map(float, overall), int(counts[:, 2].sum()))
+    return EntityScores(total, dict(zip(kinds, each, strict=True)), counts)
+
+
+def count_f1(counts: ArrayLike) -> float:
+    """F1 from rows of (rightly predicted, predicted, there): 2 · right / (predicted + there), 0 if there is nothing."""
+    right, predicted, there = np.asarray(counts).reshape(-1, 3).sum(axis=0)
+    return float(2 * right / (predicted + there)) if predicted + there else 0.0
 
 
 def attention_links(weights: ArrayLike) -> frozenset[tuple[int, int]]:

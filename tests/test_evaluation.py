@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import sacrebleu
+import seqeval.metrics
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -125,6 +126,47 @@ def test_squad_f1_is_symmetric_and_one_where_the_match_is_exact(first, second):
         shared = sum(min(left.count(word), right.count(word)) for word in set(left))
         precision, recall = shared / len(left), shared / len(right)
         assert f1 == pytest.approx(2 * precision * recall / (precision + recall) if shared else 0)
+
+
+TAGS = ["O", "B-person", "I-person", "B-film", "I-film"]
+
+
+def test_entity_f1_by_hand():
+    references = [["B-person", "I-person", "O", "B-film"], ["O", "O"], ["B-film", "B-film"]]
+    predictions = [["B-person", "O", "O", "B-film"], ["B-person", "O"], ["B-film", "I-film"]]
+    scores = evaluation.entity_f1(predictions, references)
+    assert scores.counts.tolist() == [[1, 2, 2], [0, 1, 0], [0, 1, 2]]
+    assert scores.overall == pytest.approx((1 / 4, 1 / 4, 1 / 4, 4))
+    assert scores.kinds["person"] == pytest.approx((0, 0, 0, 1))
+    assert scores.kinds["film"] == pytest.approx((1 / 2, 1 / 3, 2 / 5, 3))
+
+
+@given(st.lists(st.lists(st.tuples(*[st.sampled_from(TAGS)] * 2), min_size=1, max_size=7), min_size=1, max_size=5))
+def test_entity_f1_is_that_of_seqeval(texts):
+    predictions, references = ([[pair[side] for pair in text] for text in texts] for side in (0, 1))
+    scores = evaluation.entity_f1(predictions, references)
+    assert scores.overall.f1 == pytest.approx(seqeval.metrics.f1_score(references, predictions, zero_division=0))
+    assert evaluation.count_f1(scores.counts) == pytest.approx(scores.overall.f1)
+    if scores.kinds:
+        report = seqeval.metrics.classification_report(references, predictions, output_dict=True, zero_division=0)
+        for kind, score in scores.kinds.items():
+            right = [report[kind][name] for name in ("precision", "recall", "f1-score", "support")]
+            assert score == pytest.approx(right)
+
+
+@pytest.mark.parametrize(
+    ("predictions", "references", "message"),
+    [
+        ([], [], "nothing to score"),
+        ([["O"]], [["O"], ["O"]], "must be pairs"),
+        ([["O", "O"]], [["O"]], "text 0 has 1 words and 2 predicted tags"),
+        ([["person"]], [["O"]], "'person' of text 0 is no BIO tag"),
+        ([["O"]], [["B-"]], "'B-' of text 0"),
+    ],
+)
+def test_entity_f1_refuses(predictions, references, message):
+    with pytest.raises(ValueError, match=message):
+        evaluation.entity_f1(predictions, references)
 
 
 def test_bleu_is_that_of_the_library():
