@@ -409,6 +409,20 @@ def own_data() -> Path:
     return next(Path(str(place)) for place in (package / "data", package.parent / "data") if place.is_dir())
 
 
+def recorded(name: str) -> dict:
+    """What `benchmarks/<name>.py` measured, from its result file: of a copy of the course, else of the package.
+
+    Raises:
+        FileNotFoundError: there is no such result file.
+    """
+    package = importlib.resources.files("course_lib")
+    places = (Path(str(place / "benchmarks" / "results" / f"{name}.json")) for place in (package, package.parent))
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        raise FileNotFoundError(f"there is no result file {name}.json: `python benchmarks/{name}.py` makes it")
+    return json.loads(found.read_text(encoding="utf-8"))
+
+
 def cache_dir() -> Path:
     """The directory that holds the assets: `COURSE_CACHE` if it is set, else the user's own cache."""
     named = os.environ.get("COURSE_CACHE")

@@ -638,3 +638,9 @@ def test_smollm2_conversion_equals_that_of_transformers(tmp_path, monkeypatch):
     a, b = AutoTokenizer.from_pretrained(packed, gguf_file="model.gguf"), AutoTokenizer.from_pretrained(ours)
     for text in ("In 1984 it cost $12,345.", "  two  spaces\n\ttab", "naïve café 你好 🙂", "<|im_start|>user\nhi"):
         assert a(text)["input_ids"] == b(text)["input_ids"], text
+
+
+def test_recorded_results():
+    assert "seeds" in assets.recorded("translation_seeds")
+    with pytest.raises(FileNotFoundError, match=r"python benchmarks/nothing\.py"):
+        assets.recorded("nothing")

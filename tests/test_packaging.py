@@ -172,6 +172,7 @@ def test_wheel_holds_the_package_its_data_and_its_licences(wheel):
     files = [path for path in (ROOT / "course_lib").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     expected = {path.relative_to(ROOT).as_posix() for path in files}
     expected |= {f"course_lib/data/{path.name}" for path in (ROOT / "data").iterdir() if path.is_file()}
+    expected |= {f"course_lib/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "benchmarks/results").iterdir()}
     assert expected <= names
     assert "course_lib/data/README.md" in names
     assert {name.split("/")[0] for name in names} == {"course_lib", f"attention_course-{PROJECT['version']}.dist-info"}
@@ -185,7 +186,8 @@ def test_package_runs_from_the_wheel_alone(wheel, tmp_path):
         "import sys; sys.path.insert(0, sys.argv[1]); import course_lib\n"
         "print(course_lib.where_installed())\n"
         "print(course_lib.assets.own_data().relative_to(sys.argv[1]).as_posix())\n"
-        "print((course_lib.assets.own_data() / 'README.md').is_file())"
+        "print((course_lib.assets.own_data() / 'README.md').is_file())\n"
+        "print(len(course_lib.assets.recorded('translation_seeds')['seeds']))"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "installed")]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8", check=True)
@@ -193,6 +195,7 @@ def test_package_runs_from_the_wheel_alone(wheel, tmp_path):
         f"course_lib {PROJECT['version']} is installed in this Python environment",
         "course_lib/data",
         "True",
+        "3",
     ]
 
 
