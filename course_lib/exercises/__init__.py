@@ -6,7 +6,9 @@ or a property. The right answers are the tested objects of `course_lib`, or stan
 
 from . import (
     bert_from_scratch,
+    capstone,
     datasets_and_hub,
+    efficient_fine_tuning,
     encoder_decoder_translation,
     gpt_and_generation,
     logits_to_probabilities,
@@ -43,7 +45,9 @@ __all__ = [
     "UnknownExerciseError",
     "Verdict",
     "bert_from_scratch",
+    "capstone",
     "datasets_and_hub",
+    "efficient_fine_tuning",
     "encoder_decoder_translation",
     "gpt_and_generation",
     "judge",

@@ -125,14 +125,16 @@ def bias_check(
         probabilities: from texts to `[texts, classes]`.
 
     Raises:
-        ValueError: the watched class is none of `class_names`, or the groups compared are of different size.
+        ValueError: the watched class is none of `class_names`, the groups compared are of different size, or the
+            first has fewer than two names.
     """
     if templates.watched not in class_names:
         raise ValueError(f"the class {templates.watched!r} is watched, and the classes are {', '.join(class_names)}")
     groups = dict(GROUPS if groups is None else groups)
     own = comparisons[0][0]
     halves = (f"{own}, one half", f"{own}, other half")
-    groups |= {halves[0]: groups[own][::2], halves[1]: groups[own][1::2]}
+    even = groups[own][: len(groups[own]) // 2 * 2]
+    groups |= {halves[0]: even[::2], halves[1]: even[1::2]}
     column = list(class_names).index(templates.watched)
     return [_compared(probabilities, column, templates, groups, pair) for pair in (*comparisons, halves)]
 

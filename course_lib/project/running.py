@@ -183,13 +183,14 @@ def _train(classifier: Classifier, config: RunConfig, data: Data, checkpoint: Pa
             epochs=config.epochs,
             batch_size=config.batch_size,
             learning_rate=config.learning_rate,
-            frozen=() if config.frozen == "nothing" else (config.frozen,),
+            frozen=() if config.frozen == "nothing" else config.frozen,
             seed=config.seed,
             evaluate=evaluate,
             evaluate_every=evaluate_every,
             checkpoint_path=checkpoint,
             checkpoint_every=config.checkpoint_every,
             resume=checkpoint.exists(),
+            progress=False,
         )
     except SafetensorError as error:
         raise ValueError(f"{checkpoint.name} is damaged ({error}): delete it, and the run starts anew") from error
