@@ -262,14 +262,12 @@ def test_stages(options, rest):
     if options.fast:
         return [*lint, ("unit tests", [*pytest(), "tests"])]
     nbval = ["--nbval", "--nbval-current-env", "--nbval-cell-timeout", "300"]
-    two = ["-n", "2", "--dist"]  # two notebooks at a time
+    two = ["-n", "2", "--dist"]  # two files, or two notebooks, at a time
+    coverage = ["--cov", "--cov-report", "term:skip-covered"]
     return [
         *lint,
         ("assets", ["-m", "course_lib.assets", "fetch"]),
-        (
-            "unit tests",
-            [*pytest("not notebooks", "not browser"), "--cov", "--cov-report", "term:skip-covered", "tests"],
-        ),
+        ("unit tests", [*pytest("not notebooks", "not browser"), *coverage, *two, "loadfile", "tests"]),
         ("notebooks as stored", ["-m", "pytest", *nbval, *two, "loadfile", "notebooks"]),
         ("notebooks solved", [*pytest("notebooks", "not browser"), *two, "worksteal", "tests"]),
         ("in the browser", [*pytest("browser"), "tests"]),
@@ -278,12 +276,12 @@ def test_stages(options, rest):
 
 def test(options, rest):
     """Set up the test tools too and run every stage, whatever the ones before it said."""
-    set_up(["lab", "test"], pinned=not options.newest, verbose=options.verbose)
+    set_up(["docs", "lab", "test"], pinned=not options.newest, verbose=options.verbose)
     results = []
     for name, arguments in test_stages(options, rest):
         print(f"\n==> {name}", flush=True)
         start = time.monotonic()
-        # Where notebooks run side by side each gets one thread: more would wait for each other.
+        # What runs side by side gets one thread each: more would wait for each other.
         threads = {"OMP_NUM_THREADS": "1"} if "-n" in arguments else {}
         results.append((run(*arguments, **threads), name, time.monotonic() - start))
     print("\nSummary")
@@ -345,6 +343,12 @@ COMMANDS = {
         "DIR",
         "write every notebook with its exercises solved (for instructors)",
         ["solved solved"],
+    ),
+    "site": (
+        handing_over("-m", "tools.site", extras=["docs"]),
+        "[--no-open] [--to DIR]",
+        "build the rendered course, with glossary, gallery and reference, and open it",
+        ["site", "site --no-open --to public"],
     ),
     "badges": (
         handing_over("-m", "tools.badges"),

@@ -93,8 +93,7 @@ def scaled_dot_product_attention(
 
     Returns:
         output: `[..., query, d_v]`, always equal to `weights @ v`.
-        weights: `[..., query, key]`, rows that sum to 1 (before dropout), or to 0 where nothing may be
-            attended to.
+        weights: `[..., query, key]`; a row sums to 1 (before dropout), or to 0 where it may attend to nothing.
 
     Raises:
         ValueError: shapes that do not fit together, or `dropout_p` outside [0, 1).

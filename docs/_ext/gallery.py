@@ -1,0 +1,97 @@
+"""`{figure-gallery}`: every figure of the stored notebooks, with its caption and a link to where it stands."""
+
+import hashlib
+import os
+import re
+from binascii import a2b_base64
+from pathlib import Path
+
+from course_map import part_name
+from course_sources import ROOT, present, stored
+from docutils import nodes
+from sphinx.transforms import SphinxTransform
+from sphinx.util.docutils import SphinxDirective
+
+from course_lib.syllabus import PARTS
+
+CAPTION = re.compile(r"Figure (\d\d)\.(\d+)\.\s")
+
+
+def anchor(caption):
+    """Id of the paragraph that holds a figure's caption; None for text that is no caption."""
+    found = CAPTION.match(caption.lstrip("*"))
+    return f"figure-{found[1]}-{found[2]}" if found else None
+
+
+def figures(notebook):
+    """(PNG bytes, alternative text, Markdown of the caption) of every picture that a stored notebook shows."""
+    cells = notebook["cells"]
+    for cell, following in zip(cells, [*cells[1:], None], strict=True):
+        alt = cell["metadata"].get("mystnb", {}).get("image", {}).get("alt", "")
+        after = "".join(following["source"]) if following and following["cell_type"] == "markdown" else ""
+        caption = after.split("\n\n")[0] if after.startswith(("*Figure", "*Explorer")) else alt
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                yield a2b_base64("".join(output["data"]["image/png"])), alt, caption
+
+
+class Gallery(SphinxDirective):
+    """All figures, part by part and notebook by notebook."""
+
+    def run(self):
+        return [self.part(key, [one for one in present() if one.part == key]) for key in PARTS]
+
+    def part(self, key, notebooks):
+        section = nodes.section("", nodes.title("", part_name(key)), ids=[f"figures-part-{key.lower()}"])
+        for notebook in notebooks:
+            self.env.note_dependency(ROOT / "notebooks" / f"{notebook.stem}.ipynb")
+            title = nodes.title("", f"{notebook.number} · {notebook.title}")
+            inner = nodes.section("", title, ids=[f"figures-{notebook.number}"])
+            shown = nodes.container(classes=["gallery"])
+            shown += [self.figure(notebook, *figure) for figure in figures(stored(notebook))]
+            section += inner
+            inner += shown
+        return section
+
+    def figure(self, notebook, png, alt, caption):
+        page = self.env.app.builder.get_relative_uri(self.env.docname, f"notebooks/{notebook.stem}")
+        to = f"{page}#{anchor(caption)}" if anchor(caption) else page
+        image = nodes.image(uri=self.stored_image(png), alt=alt, loading="lazy")
+        text = nodes.caption("", "")
+        self.state.nested_parse([caption], self.content_offset, text)
+        if text.children:
+            text.children = text.children[0].children
+            for child in text.children:
+                child.parent = text
+        legend = nodes.legend(
+            "",
+            nodes.paragraph("", "", nodes.reference("", f"See it in {notebook.number} · {notebook.title}", refuri=to)),
+        )
+        return nodes.figure("", image, text, legend)
+
+    def stored_image(self, png):
+        """Where the picture lies, seen from the source folder: where myst-nb keeps it for the notebook's own page."""
+        folder = Path(self.env.app.outdir).parent / "jupyter_execute"
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{hashlib.sha256(png).hexdigest()}.png"
+        if not path.is_file():
+            path.write_bytes(png)
+        return "/" + Path(os.path.relpath(path, self.env.app.srcdir)).as_posix()
+
+
+class FigureAnchors(SphinxTransform):
+    """Gives each caption of a notebook the id that the gallery links to."""
+
+    default_priority = 700
+
+    def apply(self):
+        if self.env.docname.startswith("notebooks/"):
+            for paragraph in self.document.findall(nodes.paragraph):
+                if id := anchor(paragraph.astext()):
+                    paragraph["ids"].append(id)
+
+
+def setup(app):
+    app.add_directive("figure-gallery", Gallery)
+    app.add_transform(FigureAnchors)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
