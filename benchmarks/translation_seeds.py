@@ -71,8 +71,11 @@ def record(setting: dict[str, Any], seed: int, measured: dict[str, Any]) -> None
     RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8", newline="\n")
 
 
-def train(seed: int, pairs: Sequence[Pair], source: Vocabulary, target: Vocabulary) -> Transformer:
-    """The translator of this seed, which is for its first weights and for the order of the batches."""
+def train(seed: int, pairs: Sequence[Pair], source: Vocabulary, target: Vocabulary, **changes: Any) -> Transformer:
+    """The translator of this seed, which is for its first weights and for the order of the batches.
+
+    `changes` are settings of the model to set otherwise.
+    """
     batches = batching.translation_batches(
         [source.encode(pair.source) for pair in pairs],
         [target.encode(pair.target) for pair in pairs],
@@ -82,7 +85,7 @@ def train(seed: int, pairs: Sequence[Pair], source: Vocabulary, target: Vocabula
         seed=seed,
     )
     torch.manual_seed(seed)
-    model = Transformer(TransformerConfig(len(source), len(target), **MODEL))
+    model = Transformer(TransformerConfig(len(source), len(target), **MODEL | changes))
     groups = training.parameter_groups(model, TRAINING["learning_rate"], TRAINING["weight_decay"])
     optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
 

@@ -28,7 +28,8 @@ LAYERS = (
     {"layers"},
     {"transformer", "gpt", "bert"},
     {"decoding", "inspection", "training", "data_parallel"},
-    {"finetuning", "lora"},
+    {"lora"},
+    {"finetuning"},
     {"evaluation", "calibration"},
     {"project"},
 )
