@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from course_lib import checkpoints
 from course_lib.checkpoints import CheckpointError
@@ -92,7 +93,8 @@ class LoraLinear(nn.Module):
             if self.training and torch.is_grad_enabled():
                 raise RuntimeError("the adapter is merged, its matrices would get no gradient: unmerge(model) first")
             return self.base(x)
-        return self.base(x) + self.scale * (self.dropout(x) @ self.A.T @ self.B.T)
+        read = self.dropout(x) if self.dropout.p else x  # a dropout of 0 would still make a copy
+        return self.base(x) + self.scale * F.linear(F.linear(read, self.A), self.B)
 
     @torch.no_grad()
     def merge(self) -> None:
