@@ -60,6 +60,17 @@ class CourseMap(SphinxDirective):
         return nodes.compound("", tree, classes=["toctree-wrapper"])
 
 
+def name_toggles(app, pagename, templatename, context, doctree):
+    """Gives the arrows of the sidebar, which the theme leaves without words, a name for screen readers."""
+    drawn = context.get("generate_toctree_html")
+    if drawn:
+        named = '<summary aria-label="pages of this section">'
+        context["generate_toctree_html"] = lambda *kind, **options: str(drawn(*kind, **options)).replace(
+            "<summary>", named
+        )
+
+
 def setup(app):
+    app.connect("html-page-context", name_toggles, priority=900)
     app.add_directive("course-map", CourseMap)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

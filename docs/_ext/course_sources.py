@@ -22,8 +22,14 @@ def present():
 
 
 def stored(notebook):
-    """A stored notebook, as parsed JSON."""
-    return json.loads((ROOT / "notebooks" / f"{notebook.stem}.ipynb").read_text(encoding="utf-8"))
+    """A stored notebook, as parsed JSON; a picture without alternative text gets the words of its explorer."""
+    parsed = json.loads((ROOT / "notebooks" / f"{notebook.stem}.ipynb").read_text(encoding="utf-8"))
+    for cell in parsed["cells"]:
+        for output in cell.get("outputs", []):
+            words = " ".join("".join(output.get("data", {}).get("text/plain", "")).split())
+            if "image/png" in output.get("data", {}) and words and not words.startswith("<"):
+                cell["metadata"].setdefault("mystnb", {}).setdefault("image", {}).setdefault("alt", words)
+    return parsed
 
 
 def modules():
@@ -60,8 +66,8 @@ def generate(app):
     """Bring the generated sources up to date, and remove what no longer belongs to the course."""
     target = Path(app.srcdir) / "notebooks"
     wanted = {f"{notebook.stem}.ipynb" for notebook in present()}
-    for name in wanted:
-        write(target / name, (ROOT / "notebooks" / name).read_text(encoding="utf-8"))
+    for notebook in present():
+        write(target / f"{notebook.stem}.ipynb", json.dumps(stored(notebook), ensure_ascii=False))
     shutil.copytree(ROOT / "notebooks" / "images", target / "images", dirs_exist_ok=True)
     pages = {f"{name}.rst": reference_page(name) for name in modules()} | {"index.rst": reference_index()}
     for name, text in pages.items():
