@@ -84,7 +84,9 @@ class RunConfig:
 
 
 def _toml(value: str | int | float) -> str:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+    if isinstance(value, str):  # a TOML string is a JSON string, but for one control character that JSON allows
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return repr(value)
 
 
 def _unknown(name: str, known: Mapping[str, Any]) -> str:

@@ -166,6 +166,7 @@ def run(
         classifier = new_classifier(config, data.class_names)
         _train(classifier, config, data, directory / CHECKPOINT_FILE, evaluate, evaluate_every)
         classifier.save(folder)
+        del classifier  # before its copy is loaded
     classifier = Classifier.load(folder)
     logits = classifier.logits(data.report_texts)
     write_whole(directory / PREDICTIONS_FILE, save({"logits": logits, "labels": data.report_labels}))
