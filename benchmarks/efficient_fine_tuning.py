@@ -2,8 +2,8 @@
 
 Writes benchmarks/results/efficient_fine_tuning.json after each run; runs recorded with the same setting are kept, so
 an interrupted series goes on where it was. Notebook 17 trains one of them itself and asserts that its setting is this.
-Parts: `rank 1` to `rank 32` are adapters of MiniLM; `students` are models of two blocks, and their teacher,
-MiniLM fine-tuned whole.
+Parts: `rank 1` to `rank 32` are adapters of MiniLM, one epoch unless the name says more; `students` are models of two
+blocks, and their teacher, MiniLM fine-tuned whole.
 """
 
 import json
@@ -36,7 +36,7 @@ SETTING: dict[str, Any] = {
     "learning_rate": {"full": 2e-4, "lora": 2e-3, "student": 2e-4},
     "student": {"layers": [0, 5], "temperature": 2.0, "weight": 0.5, "epochs": 2},
 }
-PARTS = ("rank 1", "rank 2", "rank 8", "rank 32", "students")
+PARTS = ("rank 1", "rank 2", "rank 8", "rank 32", "students", "rank 8, 2 epochs")
 
 
 class Texts:
@@ -74,11 +74,12 @@ def full(texts: Texts, seed: int) -> nn.Module:
 
 def adapted(texts: Texts, part: str, seed: int) -> float:
     """Accuracy with adapters of the rank that `part` names."""
-    model, rank = texts.model(seed), int(part.removeprefix("rank "))
+    rank, _, epochs = part.removeprefix("rank ").removesuffix(" epochs").partition(", ")
+    model, rank = texts.model(seed), int(rank)
     chance = torch.Generator().manual_seed(seed)
     lora.attach(model, SETTING["targets"], rank, SETTING["alpha"], generator=chance)
     rate = SETTING["learning_rate"]["lora"]
-    finetuning.fit(model, texts.rows, seed=seed, learning_rate=rate, head_factor=1.0)
+    finetuning.fit(model, texts.rows, epochs=int(epochs or 1), seed=seed, learning_rate=rate, head_factor=1.0)
     return texts.accuracy(model)
 
 
@@ -132,6 +133,7 @@ def main(parts: Sequence[str] = PARTS) -> None:
             found = students(texts, seed) if part == "students" else {"adapters": adapted(texts, part, seed)}
             found = {name: round(score, 4) for name, score in found.items()}
             found["cpu_seconds"] = round(time.process_time() - start)
+            runs = recorded(setting)  # another process may have measured other parts meanwhile
             runs.setdefault(part, {})[str(seed)] = found
             RESULTS.write_text(json.dumps(setting | {"runs": runs}, indent=1) + "\n", encoding="utf-8")
 
