@@ -50,9 +50,9 @@ def load(name: str) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
         architecture = getattr(transformers, config.architectures[0])
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"config.json of {name!r} is damaged: get the file anew") from error
-    with _head_drawn_quietly(transformers):
+    with _drawn_quietly(transformers):
         model = architecture.from_pretrained(base, config=config)
-    lora.load(model, place)
+        lora.load(model, place)
     lora.merge(model)
     lora.remove(model)
     return model.requires_grad_(True).eval(), transformers.AutoTokenizer.from_pretrained(base)
@@ -63,8 +63,8 @@ def _folder() -> Path:
 
 
 @contextlib.contextmanager
-def _head_drawn_quietly(transformers) -> Iterator[None]:
-    """The head that MiniLM lacks is drawn, reported missing and at once replaced: neither chance nor report counts."""
+def _drawn_quietly(transformers) -> Iterator[None]:
+    """Head and adapter are drawn, reported missing and at once replaced: neither chance nor report counts."""
     level, bar = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
