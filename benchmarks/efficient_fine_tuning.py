@@ -86,7 +86,7 @@ def adapted(texts: Texts, part: str, seed: int) -> float:
 def students(texts: Texts, seed: int) -> dict[str, float]:
     """Accuracy of the teacher, MiniLM fine-tuned whole, and of three students that begin with the same weights."""
     teacher = full(texts, seed)
-    told = finetuning.predict(teacher, texts.rows + texts.unlabelled)
+    told = np.concatenate([finetuning.predict(teacher, rows) for rows in (texts.rows, texts.unlabelled)])
     said, asked = SETTING["student"], len(texts.rows)
     found = {"teacher": texts.accuracy(teacher)}
     runs = {
