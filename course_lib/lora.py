@@ -94,7 +94,7 @@ class LoraLinear(nn.Module):
                 raise RuntimeError("the adapter is merged, its matrices would get no gradient: unmerge(model) first")
             return self.base(x)
         read = self.dropout(x) if self.dropout.p else x  # a dropout of 0 would still make a copy
-        return self.base(x) + self.scale * F.linear(F.linear(read, self.A), self.B)
+        return self.base(x) + F.linear(self.scale * F.linear(read, self.A), self.B)
 
     @torch.no_grad()
     def merge(self) -> None:

@@ -83,6 +83,7 @@ def distil(
     learning_rate: float = 2e-4,
     head_factor: float = 10.0,
     seed: int = 0,
+    progress: bool | None = None,
 ) -> training.History:
     """Train `student`, a sequence classifier of transformers, on rows and the teacher's logits for them.
 
@@ -91,6 +92,7 @@ def distil(
 
     Args:
         teacher: `[rows, classes]`, as `predict` gives.
+        progress: as `training.fit`.
 
     Raises:
         ValueError: no rows, another number of the teacher's logits, or as `distillation_loss`.
@@ -127,6 +129,7 @@ def distil(
         epochs=epochs,
         schedule=training.one_cycle_schedule(steps),
         seed=seed,
+        progress=progress,
     )
     for name in frozen:
         student.get_parameter(name).requires_grad_(True)
