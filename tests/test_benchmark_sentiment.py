@@ -72,11 +72,11 @@ def test_interrupted_series_goes_on(small):
     small.data.fails = "b"
     with pytest.raises(KeyboardInterrupt):
         sentiment.main()
-    assert list(json.loads(small.path.read_text())["runs"]) == ["a"]
+    assert list(json.loads(small.path.read_text(encoding="utf-8"))["runs"]) == ["a"]
     small.data.fails = None
     sentiment.main()
     assert small.made == ["a", "b", "c"]
-    assert json.loads(small.path.read_text())["labels"] == [0, 1]
+    assert json.loads(small.path.read_text(encoding="utf-8"))["labels"] == [0, 1]
 
 
 def test_other_texts_start_anew(small):

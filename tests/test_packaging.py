@@ -99,7 +99,8 @@ def imported(*folders):
                 found |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 found.add(node.module.split(".")[0])
-    ours = {"course_lib", "course", "tools", "tests", *(path.stem for path in (ROOT / "tests").glob("*.py"))}
+    beside = (path.stem for folder in (ROOT / "tests", ROOT / "docs" / "_ext") for path in folder.glob("*.py"))
+    ours = {"course_lib", "course", "tools", "tests", "benchmarks", *beside}
     packages = found - sys.stdlib_module_names - ours - {"google"}  # google.colab is there on Colab only
     return {DISTRIBUTIONS.get(name, canonicalize_name(name)) for name in packages}
 
