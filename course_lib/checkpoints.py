@@ -554,22 +554,34 @@ def to_published(state: Mapping[str, Tensor], mapping: Sequence[Rule]) -> dict[s
     return published
 
 
-def save_pretrained(directory: str | Path, config: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
-    """Write `config.json` and `model.safetensors` into `directory`, which is made if need be.
+def save_pretrained(
+    directory: str | Path,
+    config: Mapping[str, Any],
+    state: Mapping[str, Tensor],
+    *,
+    config_file: str = CONFIG_FILE,
+    weights_file: str = WEIGHTS_FILE,
+) -> None:
+    """Write `config.json` and `model.safetensors`, or files of other names, into `directory`, made if need be.
 
     Each file appears whole or not at all: an interrupted call leaves the old one.
     """
     directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    with _replacing(directory / WEIGHTS_FILE) as file:
+    with replacing(directory / weights_file) as file:
         tensors = {name: tensor.detach().contiguous() for name, tensor in state.items()}
         save_file(tensors, file, metadata={"format": "pt"})  # transformers reads no file without it
-    with _replacing(directory / CONFIG_FILE) as file:
+    with replacing(directory / config_file) as file:
         file.write_text(json.dumps(dict(config), indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 @contextmanager
-def _replacing(target: Path) -> Iterator[Path]:
+def replacing(target: Path) -> Iterator[Path]:
+    """A path to write to in place of `target`, which it replaces at the end of the `with` block.
+
+    It lies in a new directory beside it, made if need be: a reader sees the old file or the new one, never half of
+    one, and an error in the block leaves the old one.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=target.parent, prefix=".partial-") as temporary:
         yield Path(temporary) / target.name
         (Path(temporary) / target.name).replace(target)

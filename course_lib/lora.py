@@ -10,7 +10,6 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import torch
@@ -219,12 +218,7 @@ def save(model: nn.Module, directory: str | Path) -> None:
         "inference_mode": True,
     }
     state = _state(model, published)
-    directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=directory, prefix=".partial-") as temporary:
-        checkpoints.save_pretrained(temporary, config, state)
-        (Path(temporary) / checkpoints.WEIGHTS_FILE).replace(directory / WEIGHTS_FILE)
-        (Path(temporary) / checkpoints.CONFIG_FILE).replace(directory / CONFIG_FILE)
+    checkpoints.save_pretrained(directory, config, state, config_file=CONFIG_FILE, weights_file=WEIGHTS_FILE)
 
 
 def load(model: nn.Module, directory: str | Path) -> list[str]:

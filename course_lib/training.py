@@ -419,7 +419,9 @@ class _Run:
             "evaluations": self.history.evaluations,
         }
         # Cloned, because tied weights share memory, which the format does not allow.
-        _write_whole(path, {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}, record)
+        tensors = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+        with checkpoints.replacing(path) as file:
+            save_file(tensors, file, metadata={"record": json.dumps(record)})
 
     def load(self, path: Path) -> tuple[int, int]:
         """Restore what `save` wrote and return the position in the batches."""
@@ -457,15 +459,3 @@ _CURVES = ("losses", "learning_rates", "gradient_norms")
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def _write_whole(path: Path, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
-    """Write beside `path`, then rename: a reader sees the old file or the new one, never half of one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        save_file(tensors, partial, metadata={"record": json.dumps(record)})
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise

@@ -129,3 +129,10 @@ def test_without_weight_the_teacher_is_not_heard():
 def test_distil_refuses(rows, teacher):
     with pytest.raises(ValueError, match="one for each"):
         distil(small(), rows, teacher)
+
+
+def test_an_error_leaves_everything_trainable():
+    student = small()
+    with pytest.raises(ValueError, match="temperature=0"):
+        distil(student, made_up(5), np.zeros((5, 2), np.float32), temperature=0)
+    assert all(parameter.requires_grad for parameter in student.parameters())

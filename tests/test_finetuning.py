@@ -170,6 +170,12 @@ def test_our_bert_and_theirs_train_to_the_same_losses(tmp_path, kind, own):
         np.testing.assert_allclose(a - shift, b, atol=5e-3)
 
 
+def test_predict_does_not_look_at_labels():
+    rows = text_rows(5)
+    mixed = [row if index % 2 else {"input_ids": row["input_ids"]} for index, row in enumerate(rows)]
+    np.testing.assert_array_equal(finetuning.predict(theirs(), mixed), finetuning.predict(theirs(), rows))
+
+
 def test_predict_leaves_the_mode_as_it_was():
     model = theirs().train()
     finetuning.predict(model, text_rows(3))

@@ -660,6 +660,12 @@ def test_legend_stands_beside_the_data_in_the_order_of_the_last_values():
     assert plotting.curves(x, {"alone": x}).get_legend() is None
 
 
+def test_each_reference_has_dashes_of_its_own():
+    ax = plotting.curves([1, 2], {"a": [1, 2]}, references={"coin": 0.5, "words": 1.2, "whole": 1.8})
+    dashes = [line._unscaled_dash_pattern for line in ax.lines[1:]]
+    assert len({repr(pattern) for pattern in dashes}) == 3
+
+
 def test_logarithmic_axes_name_the_points_measured():
     ax = plotting.curves([1, 4, 16], {"a": [1, 10, 100]}, log_x=True, log_y=True)
     assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")

@@ -194,7 +194,7 @@ def test_damaged_files_are_named(config, tmp_path):
     shutil.rmtree(tmp_path / "model")
     checkpoint = tmp_path / project.CHECKPOINT_FILE
     checkpoint.write_bytes(checkpoint.read_bytes()[:-9])
-    with pytest.raises(ValueError, match=r"training\.safetensors"):
+    with pytest.raises(checkpoints.CheckpointError, match=r"damaged.*delete training\.safetensors, and the run starts"):
         project.run(config, tmp_path)
     checkpoint.unlink()
     assert len(project.run(config, tmp_path).logits) == 23

@@ -19,6 +19,18 @@ def _scalar(value: float) -> torch.Tensor:
     return torch.tensor(float(value), dtype=torch.float64)
 
 
+_DIFFERENCE = "three numbers: the difference, and the low and the high end of its interval"
+_COUNTS = {"two": 2, "three": 3}
+
+
+def _numbers(result: object, count: str, wanted: str) -> list[float]:
+    """The numbers of an answer that should be `count` of them, `wanted` in words."""
+    is_list = isinstance(result, Iterable) and not isinstance(result, str | dict)
+    result = list(result) if is_list else []
+    reject_if(len(result) != _COUNTS[count], f"return {wanted}", "wrong-type")
+    return [number(one, f"each of the {count}") for one in result]
+
+
 # --- 19.1 ---------------------------------------------------------------------------------------------------
 
 _CORPORA = ("movie-reviews", "sms-spam", "trec-questions")
@@ -117,12 +129,7 @@ def judge_majority_scores(answer):
     answer = function(answer, "majority_scores")
     for train, test in _LABELS:
         result = call(answer, list(train), list(test))
-        reject_if(
-            isinstance(result, str | dict) or not isinstance(result, Iterable) or len(list(result)) != 2,
-            "return two numbers, accuracy and macro F1",
-            "wrong-type",
-        )
-        found = [_scalar(number(one, "each of the two")) for one in result]
+        found = [_scalar(one) for one in _numbers(result, "two", "two numbers, accuracy and macro F1")]
         classes = sorted(set(test))
         common = max(sorted(set(train)), key=train.count)
         in_test = max(classes, key=test.count)
@@ -220,7 +227,7 @@ def judge_difference_interval(answer):
     answer = function(answer, "difference_interval")
     for seed, examples, gain in ((1, 331, 0.06), (2, 503, 0.0), (3, 211, 0.1)):
         first, second = _answers(seed, examples, gain)
-        found = _three(call(answer, first.tolist(), second.tolist(), 600, seed))
+        found = _numbers(call(answer, first.tolist(), second.tolist(), 600, seed), "three", _DIFFERENCE)
         case = f"{examples} examples, accuracies {first.mean():.3f} and {second.mean():.3f}"
         difference = first - second
         right = float(difference.mean())
@@ -239,22 +246,13 @@ def judge_difference_interval(answer):
             "themselves, before any resampling",
         )
         _judge_width(case, right, low, high, deviation, apart)
-        again = _three(call(answer, first.tolist(), second.tolist(), 600, seed))
+        again = _numbers(call(answer, first.tolist(), second.tolist(), 600, seed), "three", _DIFFERENCE)
         reject_if(
             again != found,
             f"{case}: the same seed gives another interval; draw everything from one `np.random.default_rng(seed)`",
             "seed",
         )
     return "paired: what is hard for both models cancels out, and the interval is as narrow as it can honestly be"
-
-
-def _three(result) -> tuple[float, float, float]:
-    reject_if(
-        isinstance(result, str | dict) or not isinstance(result, Iterable) or len(list(result)) != 3,
-        "return three numbers: the difference, and the low and the high end of its interval",
-        "wrong-type",
-    )
-    return tuple(number(one, "each of the three") for one in result)
 
 
 def _judge_width(case: str, right: float, low: float, high: float, deviation: float, apart: float) -> None:
@@ -361,12 +359,8 @@ def judge_exchange(answer):
     answer = function(answer, "exchange")
     for sentences, pairs in _EXCHANGES:
         result = call(answer, _made_up, list(sentences), list(pairs))
-        reject_if(
-            isinstance(result, str | dict) or not isinstance(result, Iterable) or len(list(result)) != 2,
-            "return two numbers: the mean change and the largest",
-            "wrong-type",
-        )
-        mean, largest = (_scalar(number(one, "each of the two")) for one in result)
+        both = _numbers(result, "two", "two numbers: the mean change and the largest")
+        mean, largest = map(_scalar, both)
         _judge_changes(mean, largest, sentences, pairs)
     return "only the name differs, so only the name can be the reason"
 

@@ -1,8 +1,7 @@
 """Distillation (Hinton, Vinyals and Dean 2015): a small student learns what a large teacher thinks of each text."""
 
 import copy
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_lib import training
-from course_lib.batching import IGNORED_LABEL, length_buckets
-from course_lib.finetuning.recipe import Row, collate, freeze
+from course_lib.batching import IGNORED_LABEL
+from course_lib.finetuning.recipe import Row, collate, logits_of, train
 
 
 def distillation_loss(
@@ -85,7 +84,7 @@ def distil(
     seed: int = 0,
     progress: bool | None = None,
 ) -> training.History:
-    """Train `student`, a sequence classifier of transformers, on rows and the teacher's logits for them.
+    """Train `student`, a sequence classifier as for `fit`, on rows and the teacher's logits for them.
 
     Schedule, rates, batches and frozen embeddings are those of `fit`. A row without `labels`, or with -100, has only
     the teacher to learn from; with `weight=0` the teacher is not listened to.
@@ -101,36 +100,20 @@ def distil(
     if not len(rows) or len(logits) != len(rows):
         raise ValueError(f"{len(rows)} rows and {len(logits)} of the teacher's logits: one for each, at least one")
     labelled = [{"labels": IGNORED_LABEL, **row} for row in rows]
-    lengths = [len(row["input_ids"]) for row in rows]
-
-    def batches(epoch: int) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
-        for members in length_buckets(lengths, batch_size, seed=seed, epoch=epoch):
-            yield collate([labelled[i] for i in members]), logits[members]
 
     def loss(model: nn.Module, batch: tuple[dict[str, Tensor], Tensor]) -> Tensor:
         inputs, wanted = batch
-        labels = inputs.pop("labels")
-        return distillation_loss(model(**inputs).logits, wanted, labels, temperature, weight)
+        return distillation_loss(logits_of(model, inputs), wanted, inputs["labels"], temperature, weight)
 
-    frozen = freeze(student, "embeddings")
-    groups = training.parameter_groups(
+    return train(
         student,
-        learning_rate * head_factor,
-        0.01,
-        layer_of=lambda name: int("classifier" in name),
-        layer_decay=1 / head_factor,
-    )
-    steps = epochs * math.ceil(len(rows) / batch_size)
-    history = training.fit(
-        student,
-        batches,
+        [len(row["input_ids"]) for row in rows],
+        lambda members: (collate([labelled[i] for i in members]), logits[members]),
         loss,
-        torch.optim.AdamW(groups, fused=True),
         epochs=epochs,
-        schedule=training.one_cycle_schedule(steps),
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        head_factor=head_factor,
         seed=seed,
         progress=progress,
     )
-    for name in frozen:
-        student.get_parameter(name).requires_grad_(True)
-    return history

@@ -59,14 +59,21 @@ def encode(
                 raise TypeError(f"{name}[{index}] is {type(text).__name__}, not a string")
             if not text.strip():
                 raise ValueError(f"{name}[{index}] is empty: drop it before encoding")
-    if not 3 <= max_length <= tokenizer.model_max_length:
-        raise ValueError(f"max_length={max_length} must be 3 to {tokenizer.model_max_length}, what the model can read")
+    require_readable(tokenizer, max_length)
     encoded = tokenizer(list(texts), list(pairs) if pairs is not None else None, truncation=True, max_length=max_length)
     kept = ("input_ids", "token_type_ids") if pairs is not None else ("input_ids",)
     rows = [dict(zip(kept, values, strict=True)) for values in zip(*(encoded[name] for name in kept), strict=True)]
     for row, label in zip(rows, labels if labels is not None else (), strict=False):
         row["labels"] = int(label)
     return rows
+
+
+def require_readable(tokenizer: Callable, max_length: int, least: int = 3) -> None:
+    """Raise ValueError unless `max_length` has room for `least` tokens and the model has positions for it."""
+    if not least <= max_length <= tokenizer.model_max_length:
+        raise ValueError(
+            f"max_length={max_length} must be {least} to {tokenizer.model_max_length}, what the model can read"
+        )
 
 
 def freeze(model: nn.Module, parts: str | Sequence[str]) -> list[str]:
@@ -148,15 +155,61 @@ def fit(
             has, rows longer than the model can read, or as `training.fit`.
     """
     _check_rows(model, rows)
+    return train(
+        model,
+        [len(row["input_ids"]) for row in rows],
+        lambda members: collate([rows[i] for i in members]),
+        task_loss,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        head_factor=head_factor,
+        frozen=frozen,
+        dropout=dropout,
+        weight_decay=weight_decay,
+        seed=seed,
+        evaluate=evaluate,
+        evaluate_every=evaluate_every,
+        checkpoint_path=checkpoint_path,
+        checkpoint_every=checkpoint_every,
+        resume=resume,
+        progress=progress,
+    )
+
+
+def train(
+    model: nn.Module,
+    lengths: Sequence[int],
+    batch_of: Callable[[list[int]], Any],
+    loss: Callable[[nn.Module, Any], Tensor],
+    *,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    head_factor: float,
+    frozen: str | Sequence[str] = ("embeddings",),
+    dropout: float | None = 0.0,
+    weight_decay: float = 0.01,
+    seed: int = 0,
+    **options: Any,
+) -> training.History:
+    """The recipe of `fit` for any loss: `batch_of` makes a batch of rows from their numbers.
+
+    Args:
+        lengths: tokens of each row.
+        loss: of the model and a batch, one number.
+        options: further ones of `training.fit`.
+
+    Raises:
+        ValueError: a `head_factor` that is not positive, or as `freeze` and `training.fit`.
+    """
     if not head_factor > 0:
         raise ValueError(f"head_factor={head_factor} must be positive")
-    lengths = [len(row["input_ids"]) for row in rows]
 
-    def batches(epoch: int) -> Iterator[dict[str, Tensor]]:
-        for members in length_buckets(lengths, batch_size, seed=seed, epoch=epoch):
-            yield collate([rows[i] for i in members])
+    def batches(epoch: int) -> Iterator[Any]:
+        return map(batch_of, length_buckets(lengths, batch_size, seed=seed, epoch=epoch))
 
-    steps = epochs * math.ceil(len(rows) / batch_size) if batch_size > 0 else 0
+    steps = epochs * math.ceil(len(lengths) / batch_size) if batch_size > 0 else 0
     with _borrowed(model, frozen, dropout):
         groups = training.parameter_groups(
             model,
@@ -165,21 +218,15 @@ def fit(
             layer_of=lambda name: int(bool(_HEAD.search(name))),
             layer_decay=1 / head_factor,
         )
-        optimiser = torch.optim.AdamW(groups, fused=True)
         return training.fit(
             model,
             batches,
-            task_loss,
-            optimiser,
+            loss,
+            torch.optim.AdamW(groups, fused=True),
             epochs=epochs,
             schedule=training.one_cycle_schedule(max(steps, 1)),
             seed=seed,
-            evaluate=evaluate,
-            evaluate_every=evaluate_every,
-            checkpoint_path=checkpoint_path,
-            checkpoint_every=checkpoint_every,
-            resume=resume,
-            progress=progress,
+            **options,
         )
 
 
@@ -250,6 +297,11 @@ def _check_lengths(model: nn.Module, rows: Sequence[Row]) -> None:
             )
 
 
+def _inputs(row: Row) -> dict[str, Any]:
+    """What the model reads of a row."""
+    return {name: row[name] for name in ("input_ids", "token_type_ids") if name in row}
+
+
 def collate(rows: Sequence[Row], pad_id: int = 0) -> dict[str, Tensor]:
     """One batch in transformers' names: ids and segments padded with 0, labels with -100, and the mask."""
     ids, mask = pad([row["input_ids"] for row in rows], pad_id)
@@ -266,14 +318,14 @@ def collate(rows: Sequence[Row], pad_id: int = 0) -> dict[str, Tensor]:
 
 def task_loss(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
     """Cross-entropy of a batch from `collate`: of the classes, or the mean of an answer's first and last token."""
-    logits = _logits(model, batch)
+    logits = logits_of(model, batch)
     if "labels" in batch:
         return training.cross_entropy(logits, batch["labels"])
     start, end = (training.cross_entropy(logits[..., i], batch[name]) for i, name in enumerate(_SPAN))
     return (start + end) / 2
 
 
-def _logits(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+def logits_of(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
     """`[batch, classes]`, `[batch, length, classes]`, or `[batch, length, 2]` for the start and end of an answer."""
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids") if name in batch}
     if "segment_ids" in signature(model.forward).parameters and "token_type_ids" in inputs:
@@ -310,7 +362,7 @@ def predict(model: nn.Module, rows: Sequence[Row], *, batch_size: int = 64) -> L
         for first in range(0, len(order), batch_size):
             members = order[first : first + batch_size]
             with torch.no_grad():
-                logits = _logits(model, collate([rows[i] for i in members])).numpy()
+                logits = logits_of(model, collate([_inputs(rows[i]) for i in members])).numpy()
             for index, own in zip(members, logits, strict=True):
                 found[index] = own[: len(rows[index]["input_ids"])] if logits.ndim == 3 else own
     finally:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from torch import nn
 
-from course_lib.finetuning.recipe import predict
+from course_lib.finetuning.recipe import predict, require_readable
 
 NO_ANSWER = 0  # the place of [CLS]
 Offsets = Sequence[tuple[int, int] | None]
@@ -87,8 +87,7 @@ def encode_questions(
             not stand in its passage where it is said to.
     """
     _check_examples(examples, answers)
-    if not 5 <= max_length <= tokenizer.model_max_length:
-        raise ValueError(f"max_length={max_length} must be 5 to {tokenizer.model_max_length}, what the model can read")
+    require_readable(tokenizer, max_length, least=5)
     if stride < 0:
         raise ValueError(f"stride={stride} must not be negative: it is the overlap of two windows")
     questions = [example["question"] for example in examples]

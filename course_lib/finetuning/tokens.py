@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from torch import nn
 
 from course_lib.batching import IGNORED_LABEL
-from course_lib.finetuning.recipe import predict
+from course_lib.finetuning.recipe import predict, require_readable
 
 ALIGNMENTS = ("first", "every", "position")
 OUTSIDE = "O"
@@ -105,8 +105,7 @@ def encode_words(
             text of more than `max_length` pieces: a word that is cut off would lose its tag without a word.
     """
     _check_words(texts, labels, num_labels)
-    if not 3 <= max_length <= tokenizer.model_max_length:
-        raise ValueError(f"max_length={max_length} must be 3 to {tokenizer.model_max_length}, what the model can read")
+    require_readable(tokenizer, max_length)
     encoded = tokenizer([list(words) for words in texts], is_split_into_words=True)
     rows = []
     for index, words in enumerate(texts):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,6 +27,8 @@ from .base import (
     _numbers,
     _set_title,
 )
+
+_DASHES = ((4, 3), (1, 2), (6, 2, 1, 2), (2, 4))  # lengths of line and gap, one pattern for each level of reference
 
 
 def bars(
@@ -111,7 +114,7 @@ def curves(
         x: `[n]`.
         series: label to `[n]`, or to `[seeds, n]`: the line is the mean over the seeds, the band reaches from the
             smallest to the largest. NaN leaves a gap.
-        references: label to a number, drawn as a dashed grey level (chance, a baseline).
+        references: label to a number, drawn as a grey level (chance, a baseline), each with dashes of its own.
         log_x, log_y: logarithmic axes.
 
     Raises:
@@ -130,8 +133,8 @@ def curves(
     lines = []
     for i, (label, table) in enumerate(tables.items()):
         lines.append(_curve(ax, x, table, label, i))
-    for label, level in (references or {}).items():
-        lines.append(ax.axhline(level, color=_MUTED, linestyle=(0, (4, 3)), linewidth=1.2, label=label))
+    for (label, level), dashes in zip((references or {}).items(), cycle(_DASHES), strict=False):
+        lines.append(ax.axhline(level, color=_MUTED, linestyle=(0, dashes), linewidth=1.2, label=label))
     ax.set(xlabel=xlabel, ylabel=ylabel, xscale="log" if log_x else "linear", yscale="log" if log_y else "linear")
     if log_x and len(x) <= 10:
         ax.set_xticks(x, [f"{value:g}" for value in x])

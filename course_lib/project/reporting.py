@@ -9,9 +9,10 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .. import checkpoints
 from ..evaluation import Interval, bootstrap_interval, macro_f1
 from .counterfactuals import BiasResult, CounterfactualGap
-from .running import Data, Run, write_whole
+from .running import Data, Run
 
 MODEL = "fine-tuned model"
 REPORT_FILE = "report.json"
@@ -79,7 +80,8 @@ class Report:
 
     def save(self, path: str | Path) -> None:
         """Write it as JSON, whole or not at all."""
-        write_whole(Path(path), (json.dumps(asdict(self), indent=1) + "\n").encode())
+        with checkpoints.replacing(Path(path)) as file:
+            file.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8", newline="\n")
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -164,10 +166,10 @@ def report(
 
 
 def _by_class(predictions: NDArray, labels: NDArray, names: Sequence[str]) -> tuple[ClassScore, ...]:
-    classes = []
-    for number, name in enumerate(names):
-        hits = int(((predictions == number) & (labels == number)).sum())
-        rows, claimed = int((labels == number).sum()), int((predictions == number).sum())
-        precision, recall = hits / max(claimed, 1), hits / max(rows, 1)
-        classes.append(ClassScore(name, rows, precision, recall, 2 * hits / max(rows + claimed, 1)))
-    return tuple(classes)
+    from sklearn.metrics import precision_recall_fscore_support
+
+    columns = precision_recall_fscore_support(labels, predictions, labels=range(len(names)), zero_division=0)
+    return tuple(
+        ClassScore(name, int(rows), float(precision), float(recall), float(f1))
+        for name, precision, recall, f1, rows in zip(names, *columns, strict=True)
+    )

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import save
+from safetensors.numpy import save_file
 
-from .. import checkpoints, corpora, finetuning
+from .. import attention, checkpoints, corpora, finetuning
 from .config import RunConfig
 
 if TYPE_CHECKING:
@@ -110,8 +109,7 @@ class Classifier:
 
 def softmax(logits: NDArray) -> NDArray[np.float64]:
     """Over the last axis, in float64."""
-    shifted = np.exp(np.asarray(logits, dtype=np.float64) - np.max(logits, axis=-1, keepdims=True))
-    return shifted / shifted.sum(axis=-1, keepdims=True)
+    return attention.softmax(torch.as_tensor(logits, dtype=torch.float64)).numpy()
 
 
 @dataclass(frozen=True)
@@ -169,7 +167,8 @@ def run(
         del classifier  # before its copy is loaded
     classifier = Classifier.load(folder)
     logits = classifier.logits(data.report_texts)
-    write_whole(directory / PREDICTIONS_FILE, save({"logits": logits, "labels": data.report_labels}))
+    with checkpoints.replacing(directory / PREDICTIONS_FILE) as file:
+        save_file({"logits": logits, "labels": data.report_labels}, file)
     return Run(config, data, classifier, logits)
 
 
@@ -193,8 +192,8 @@ def _train(classifier: Classifier, config: RunConfig, data: Data, checkpoint: Pa
             resume=checkpoint.exists(),
             progress=False,
         )
-    except SafetensorError as error:
-        raise ValueError(f"{checkpoint.name} is damaged ({error}): delete it, and the run starts anew") from error
+    except checkpoints.CheckpointError as error:
+        raise checkpoints.CheckpointError(f"{error}: delete {checkpoint.name}, and the run starts anew") from error
 
 
 def _claim(directory: Path, config: RunConfig) -> None:
@@ -212,13 +211,5 @@ def _claim(directory: Path, config: RunConfig) -> None:
                 f"the folder {directory.name} holds a run with other settings: {'; '.join(differing)}. Each run has "
                 "a folder of its own: choose another one"
             )
-    write_whole(file, config.to_toml().encode())
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write beside `path`, then rename: a reader sees the old file or the new one, never half of one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=path.parent, prefix=".partial-") as temporary:
-        partial = Path(temporary) / path.name
-        partial.write_bytes(content)
-        partial.replace(path)
+    with checkpoints.replacing(file) as partial:
+        partial.write_text(config.to_toml(), encoding="utf-8", newline="\n")
