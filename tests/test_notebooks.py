@@ -147,6 +147,9 @@ def test_closing(twin, stored):
     headings = [line for cell in stored.cells if cell.cell_type == "markdown" for line in cell.source.splitlines()]
     assert "## Summary" in headings and "## Further reading" in headings
     assert any(cell.source.strip() == f'quiz("{number}")' for cell in code_cells(stored)) and number in QUIZZES
+    if twin != TWINS[-1]:
+        following = TWINS[TWINS.index(twin) + 1].stem
+        assert re.search(rf"^\*\*Next:\*\* \[.+\]\({following}\.ipynb\)$", stored.cells[-1].source, re.MULTILINE)
 
 
 def test_links_between_notebooks_lead_somewhere(stored):
