@@ -354,17 +354,24 @@ class BertForPreTraining(_Pretrained):
         return PreTrainingOutput(self.mlm_head(wanted, self.bert.embeddings.token.weight), self.nsp_head(pooled))
 
 
-class BertForSequenceClassification(_Pretrained):
-    """The encoder with a linear map from the pooled vector to the classes of a text."""
+class _Classifier(_Pretrained):
+    """The encoder with a linear map to classes, `has_pooler` telling of which vectors."""
 
-    architecture = "BertForSequenceClassification"
+    has_pooler: bool
 
     def __init__(self, config: BertConfig):
         super().__init__(config)
-        self.bert = Bert(config)
+        self.bert = Bert(config, pooler=self.has_pooler)
         self.dropout = nn.Dropout(config.dropout)
         self.classifier = nn.Linear(config.d_model, config.num_labels)
         initialise(self.classifier.named_parameters())
+
+
+class BertForSequenceClassification(_Classifier):
+    """The encoder with a linear map from the pooled vector to the classes of a text."""
+
+    architecture = "BertForSequenceClassification"
+    has_pooler = True
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, segment_ids: Tensor | None = None
@@ -373,17 +380,11 @@ class BertForSequenceClassification(_Pretrained):
         return self.classifier(self.dropout(self.bert(input_ids, attention_mask, segment_ids).pooled))
 
 
-class BertForTokenClassification(_Pretrained):
+class BertForTokenClassification(_Classifier):
     """The encoder with a linear map from each token's vector to the classes of a token."""
 
     architecture = "BertForTokenClassification"
-
-    def __init__(self, config: BertConfig):
-        super().__init__(config)
-        self.bert = Bert(config, pooler=False)
-        self.dropout = nn.Dropout(config.dropout)
-        self.classifier = nn.Linear(config.d_model, config.num_labels)
-        initialise(self.classifier.named_parameters())
+    has_pooler = False
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, segment_ids: Tensor | None = None

@@ -454,18 +454,25 @@ def damaged(file: Path, error: SafetensorError) -> CheckpointError:
     return CheckpointError(f"{file.name} {wrong} ({error})")
 
 
+def read_json(file: Path, owner: str) -> Any:
+    """What a JSON file holds, which the directory of `owner` has.
+
+    Raises FileNotFoundError if there is none, CheckpointError if it is no JSON.
+    """
+    if not file.is_file():
+        raise FileNotFoundError(f"no {file.name} in {file.parent}: the directory of {owner} has one")
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"{file.name} is not valid JSON: {error}") from error
+
+
 def read_config(directory: str | Path, forms: Sequence[PublishedForm]) -> tuple[PublishedForm, dict[str, Any]]:
     """Read `config.json`: which of `forms` it is, and our settings.
 
     Raises FileNotFoundError if there is none, CheckpointError if it is no JSON or none of `forms`.
     """
-    file = Path(directory) / CONFIG_FILE
-    if not file.is_file():
-        raise FileNotFoundError(f"no {CONFIG_FILE} in {directory}: the directory of a saved model has one")
-    try:
-        published = json.loads(file.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise CheckpointError(f"{CONFIG_FILE} is not valid JSON: {error}") from error
+    published = read_json(Path(directory) / CONFIG_FILE, "a saved model")
     model_type = published.get("model_type") if isinstance(published, dict) else None
     for form in forms:
         if form.model_type == model_type:

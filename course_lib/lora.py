@@ -5,7 +5,6 @@
 """
 
 import difflib
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -397,12 +396,7 @@ def _check_tensors(model: nn.Module, tensors: Mapping[str, Tensor], shapes: Mapp
 
 
 def _read_config(file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        raise FileNotFoundError(f"no {file.name} in {file.parent}: the directory of a saved adapter has one")
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise CheckpointError(f"{file.name} is not valid JSON: {error}") from error
+    config = checkpoints.read_json(file, "a saved adapter")
     if not isinstance(config, dict) or not {"peft_type", "r", "lora_alpha", "target_modules"} <= set(config):
         raise CheckpointError(f"{file.name} is not the configuration of a LoRA adapter")
     for name, allowed in _PLAIN.items():
