@@ -253,6 +253,19 @@ def test_every_figure_can_be_drawn_on_given_axes(draw):
     assert len(plt.get_fignums()) == 1
 
 
+def test_title_of_several_panels_stands_above_them_at_the_left_within_the_figure():
+    figure, panels = plt.subplots(1, 2, figsize=(9, 4))
+    for ax, name in zip(panels, ("one", "two"), strict=True):
+        plotting.heatmap(weights(6, 6), SENTENCE, SENTENCE, ax=ax, title=name)
+    plotting.figure_title(figure, "A long title that says what there is to see in all of the panels " * 3)
+    figure.draw_without_rendering()
+    title = figure._suptitle.get_window_extent()
+    assert figure._suptitle.get_fontsize() == plt.rcParams["axes.titlesize"]
+    assert "\n" in figure._suptitle.get_text()
+    assert 0 < title.x0 < 20 and title.x1 <= figure.bbox.x1 and title.y1 <= figure.bbox.y1
+    assert not overlapping([figure._suptitle, *(label for ax in panels for label in heatmap_labels(ax))])
+
+
 def test_notebook_stores_the_same_picture_twice_without_the_software_that_wrote_it():
     draw = "plotting.bars([0.25, 0.75], ['a', 'b'], title='t');"
     cells = ["from course_lib import plotting\nplotting.use_course_style()", draw, draw]

@@ -23,6 +23,7 @@ from .base import (
     SKY,
     VERMILLION,
     WEIGHTS_COLOURMAP,
+    figure_title,
     use_course_style,
 )
 from .beams import Candidate, beam_tree
@@ -53,6 +54,7 @@ __all__ = [
     "beam_tree",
     "course_map",
     "curves",
+    "figure_title",
     "head_grid",
     "heatmap",
     "matrix_product",

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 from numpy.typing import ArrayLike, NDArray
@@ -169,6 +170,15 @@ def _set_title(ax: Axes, title: str | None, width: float | None = None) -> None:
     if width is None:
         width = ax.get_window_extent().width / ax.figure.dpi
     ax.set_title(_wrap(title, plt.rcParams["axes.titlesize"], width))
+
+
+def figure_title(figure: Figure, title: str) -> None:
+    """Write what there is to see above all panels of a figure, in the place and size of a title of one panel.
+
+    For figures of several panels, whose own titles only name them. Long titles are broken into lines.
+    """
+    text = _wrap(title, plt.rcParams["axes.titlesize"], figure.get_figwidth() - 0.2)
+    figure.suptitle(text, x=0.1 / figure.get_figwidth(), ha="left", fontsize=plt.rcParams["axes.titlesize"])
 
 
 def _readable_on(colour: Any) -> str:
