@@ -96,7 +96,7 @@ def test_what_does_not_fit_is_refused(arguments, message):
         widgets.AttentionExplorer(*arguments)
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error", "ignore:Deprecated in traitlets 4.1")  # ipywidgets 7, in its own code
 def test_static_form_and_no_figure_left_open():
     before = plt.get_fignums()
     shown = explorer()
