@@ -265,8 +265,8 @@ def read_manifest(archive, file):
         sizes = {name: size for name, (_, size) in files.items()}
     except (KeyError, ValueError, TypeError, AttributeError):
         raise Stop(
-            f"{file} is no bundle of this course: name the archive that `python course.py fetch --all --bundle FILE` "
-            "wrote."
+            f"{file} is no bundle of this course, or was cut short: name the archive that `python course.py fetch "
+            "--all --bundle FILE` wrote, or copy it again."
         ) from None
     if made != BUNDLE_FORMAT:
         raise Stop(
