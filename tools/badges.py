@@ -48,6 +48,15 @@ def binder_url(repo: str, stem: str) -> str:
     return f"https://mybinder.org/v2/gh/{repo}/main?urlpath=lab/tree/notebooks/{stem}.ipynb"
 
 
+def hub_url(repo: str, hub: str, stem: str) -> str:
+    """Where a JupyterHub with nbgitpuller brings a learner's copy up to date and opens the notebook.
+
+    The copy lies in a folder of one name, whatever the repository is called.
+    """
+    pull = f"{hub}/hub/user-redirect/git-pull?repo=https://github.com/{repo}&branch=main"
+    return f"{pull}&targetPath=attention-course&urlpath=lab/tree/attention-course/notebooks/{stem}.ipynb"
+
+
 def badge_markdown(repo: str, stem: str, images: str = "images") -> str:
     """The line of badges of one notebook, for README's table and below the notebook's title.
 
