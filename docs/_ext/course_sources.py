@@ -82,9 +82,11 @@ def link_to_repository(app, docname, content):
     """Links of the hand-written pages to files outside docs/ lead to the repository."""
     if docname.startswith(("notebooks/", "reference/")):
         return
-    text = content[0].replace("](../README.md#the-notebooks)", "](index.md)")
+    folders = docname.count("/")
+    up = "../" * (folders + 1)  # out of docs/
+    text = content[0].replace(f"]({up}README.md#the-notebooks)", f"]({'../' * folders}index.md)")
     repository = app.config.html_theme_options["repository_url"]
-    content[0] = re.sub(r"\]\(\.\./([^)\s]+)\)", rf"]({repository}/blob/main/\1)", text)
+    content[0] = re.sub(rf"\]\({re.escape(up)}([^)\s]+)\)", rf"]({repository}/blob/main/\1)", text)
 
 
 def escape_bars(app, what, name, obj, options, lines):
