@@ -27,6 +27,7 @@ import tempfile
 import time
 import tomllib
 import zipfile
+import zlib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -45,6 +46,8 @@ SITE = "build/site"
 # A bundle is a zip archive: course/, wheels/, assets/, site/, and this member, which lists all others.
 MANIFEST = "manifest.json"
 BUNDLE_FORMAT = 1
+# What reading a member raises where its bytes, its packing or a password stand against it.
+UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
 
 # Settings of pip that could lead it away from the wheels it is told to take.
 UNSET = {"PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": "", "PIP_CONSTRAINT": ""}
@@ -263,7 +266,7 @@ def read_manifest(archive, file):
         manifest = json.loads(archive.read(MANIFEST))
         made, files = manifest["format"], manifest["files"]
         sizes = {name: size for name, (_, size) in files.items()}
-    except (KeyError, ValueError, TypeError, AttributeError):
+    except (KeyError, ValueError, TypeError, AttributeError, *UNREADABLE):
         raise Stop(
             f"{file} is no bundle of this course, or was cut short: name the archive that `python course.py fetch "
             "--all --bundle FILE` wrote, or copy it again."
@@ -286,13 +289,19 @@ def unpack(archive, files, target, file):
     for name, (digest, _) in files.items():
         path = target.joinpath(*name.split("/"))
         path.parent.mkdir(parents=True, exist_ok=True)
+        damaged = Stop(f"{name} in {file} is damaged: copy the bundle again, or ask for a new one.")
         seen = hashlib.sha256()
-        with archive.open(name) as packed, path.open("wb") as plain:
-            for block in iter(lambda packed=packed: packed.read(1 << 20), b""):
-                seen.update(block)
-                plain.write(block)
+        try:
+            with archive.open(name) as packed, path.open("wb") as plain:
+                for block in iter(lambda packed=packed: packed.read(1 << 20), b""):
+                    seen.update(block)
+                    plain.write(block)
+        except UNREADABLE:
+            raise damaged from None
         if seen.hexdigest() != digest:
-            raise Stop(f"{name} in {file} is damaged: copy the bundle again, or ask for a new one.")
+            raise damaged
+        if archive.getinfo(name).external_attr >> 16 & 0o100:  # a program
+            path.chmod(path.stat().st_mode | 0o111)
 
 
 def put_course(fresh, file):
@@ -345,7 +354,7 @@ def set_up_from(file, verbose=False):
                 (scratch / "site").replace(ROOT / SITE)
             if run("-m", "course_lib.assets", "adopt", str(scratch / "assets")):
                 raise Stop("The packages are there, but not all weights and texts: mend that, then run this again.")
-    except (zipfile.BadZipFile, EOFError):
+    except zipfile.BadZipFile:
         raise Stop(f"{file} is no whole bundle: it was cut short or changed on its way, copy it again.") from None
     print(f"Set up without a network. `python course.py` opens the course; the site is {SITE}/index.html.")
     return 0
