@@ -139,9 +139,9 @@ def plain(name):
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def pins():
-    """Package -> tested version, from constraints.txt."""
-    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+def pins(text=None):
+    """Package -> tested version, from constraints.txt, or from another text of this form."""
+    lines = (text or (ROOT / "constraints.txt").read_text(encoding="utf-8")).splitlines()
     pairs = (line.split("==") for line in lines if "==" in line and not line.startswith("#"))
     return {plain(name): version.strip() for name, version in pairs}
 
@@ -485,9 +485,9 @@ COMMANDS = {
     ),
     "build": (
         handing_over("-m", "tools.build_notebooks", extras=["lab", "test"]),
-        "[NN ...]",
-        "make notebooks from their text twins and run them",
-        ["build", "build 02 13"],
+        "[--compare DIR] [NN ...]",
+        "make notebooks from their text twins and run them, or report what another run changes",
+        ["build", "build 02 13", "build --compare build/refresh 00 02"],
     ),
     "solved": (
         handing_over("-m", "tools.solved", extras=["lab", "test"]),

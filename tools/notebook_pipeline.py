@@ -68,22 +68,22 @@ def read_twin(twin: Path) -> nbformat.NotebookNode:
     return notebook
 
 
-def execute(notebook: nbformat.NotebookNode) -> Usage:
-    """Run all cells in a fresh kernel and store their outputs in `notebook`.
+def execute(notebook: nbformat.NotebookNode, kernel_name: str = "python3", folder: Path = NOTEBOOKS) -> Usage:
+    """Run all cells in a fresh kernel that starts in `folder`, and store their outputs in `notebook`.
 
     Progress is kept apart from the learner's own. Raises nbclient's CellExecutionError where a cell fails.
     """
     client = NotebookClient(
         notebook,
         timeout=CELL_SECONDS,
-        kernel_name="python3",
+        kernel_name=kernel_name,
         coalesce_streams=True,
-        resources={"metadata": {"path": str(NOTEBOOKS)}},
+        resources={"metadata": {"path": str(folder)}},
     )
     start = time.monotonic()
     with (
-        tempfile.TemporaryDirectory() as folder,
-        _environment(COURSE_PROGRESS=str(Path(folder) / "progress.json")),
+        tempfile.TemporaryDirectory() as own,
+        _environment(COURSE_PROGRESS=str(Path(own) / "progress.json")),
         client.setup_kernel(),
         _peak_memory(client.km.provisioner.pid) as peak,
     ):
