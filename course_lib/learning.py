@@ -7,7 +7,7 @@ import html
 import sys
 from typing import Any
 
-from . import exercises, syllabus
+from . import exercises, progress_map, syllabus
 from .exercises import EXERCISES, NOT_ATTEMPTED, QUIZZES, UnknownExerciseError, Verdict
 from .exercises.engine import find
 from .progress_file import ProgressFile
@@ -92,38 +92,19 @@ def progress() -> None:
     """Show the map of the course with what has been passed so far."""
     done: dict[str, dict] = {"exercises": {}, "quizzes": {}}
     notes = _recorded(lambda file: done.update(file.read()))
-    rows = []
-    for notebook in syllabus.NOTEBOOKS:
-        ids = [id for id, exercise in EXERCISES.items() if exercise.notebook == notebook.number]
-        if ids:
-            passed = sum(bool(done["exercises"].get(id, {}).get("passed")) for id in ids)
-            rows.append((notebook, passed, len(ids), notebook.number in done["quizzes"]))
-    plain = [
-        f"{notebook.number} {notebook.title:<32} {_bar(passed, total)} {passed:>2} of {total:<2}"
-        + ("  quiz done" if quiz_done else "")
-        for notebook, passed, total, quiz_done in rows
-    ]
-    total_passed, total = sum(row[1] for row in rows), sum(row[2] for row in rows)
-    plain.append(f"{total_passed} of {total} exercises passed")
-    table = "".join(
-        f"<tr><td>{notebook.number}</td><td style='text-align:left'>{html.escape(notebook.title)}</td>"
-        f"<td><code>{_bar(passed, total)}</code></td><td>{passed} of {total}</td>"
-        f"<td>{'quiz done' if quiz_done else ''}</td></tr>"
-        for notebook, passed, total, quiz_done in rows
-    )
+    passed = _passed_by_notebook(done["exercises"])
+    notebooks = [notebook for notebook in syllabus.NOTEBOOKS if notebook.number in passed]
+    told = notebooks, passed, done["quizzes"]
     _show(
         {
-            "text/html": f"<table><caption>{plain[-1]}</caption><thead><tr><th>No.</th><th>Notebook</th>"
-            f"<th>Passed</th><th>Exercises</th><th>Quiz</th></tr></thead><tbody>{table}</tbody></table>"
-            + "".join(f"<p>{html.escape(note)}</p>" for note in notes),
-            "text/plain": "\n".join([*plain, *notes]),
+            "text/html": progress_map.as_html(*told) + "".join(f"<p>{html.escape(note)}</p>" for note in notes),
+            "text/plain": "\n".join([progress_map.as_text(*told), *notes]),
         }
     )
 
 
-def passed_by_notebook() -> dict[str, tuple[int, int]]:
-    """Number of exercises passed and of all, by notebook: what the figure of the course map draws."""
-    done = ProgressFile().read()["exercises"]
+def _passed_by_notebook(done: dict[str, dict]) -> dict[str, tuple[int, int]]:
+    """Number of exercises passed and of all, by notebook."""
     counts: dict[str, tuple[int, int]] = {}
     for id, exercise in EXERCISES.items():
         passed, total = counts.get(exercise.notebook, (0, 0))
@@ -153,11 +134,6 @@ def _recorded(write) -> list[str]:
     except OSError as error:
         return [f"(Your progress could not be saved: {error.strerror or type(error).__name__}.)"]
     return file.notes
-
-
-def _bar(passed: int, total: int, width: int = 10) -> str:
-    filled = width * passed // total
-    return "█" * filled + "░" * (width - filled)
 
 
 def _box(state: str, heading: str, lines: list[str], notes: list[str] = ()) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from course_lib import check, hint, learning, progress, progress_file, quiz, solution
 from course_lib.exercises import EXERCISES
+from course_lib.syllabus import NOTEBOOKS
 from course_lib.widgets.display import VIEW
 
 
@@ -110,7 +111,24 @@ def test_progress_counts(shown):
     check("00.2", mean), progress()
     assert "1 of 3" in shown[2]["text/plain"].splitlines()[0]
     assert "1 of 3" in text_of(shown[2]["text/html"])
-    assert learning.passed_by_notebook()["00"] == (1, 3)
+
+
+def test_progress_draws_the_map(shown, own_progress):
+    progress()
+    empty = shown[0]["text/html"]
+    for notebook in NOTEBOOKS:
+        assert f"<strong>{notebook.number}</strong> {notebook.title}" in empty
+    assert empty.count("width:0%") == 20 and empty.count("3px solid") == sum(one.core for one in NOTEBOOKS)
+    assert f"0 of {len(EXERCISES)} exercises passed" in empty and "✓" not in empty
+    now = "2026-01-01T00:00:00+00:00"
+    done = {id: {"passed": now} for id in EXERCISES if id < "02.3"} | {"02.3": {"attempts": 4}}
+    own_progress.write_text(json.dumps({"version": 1, "exercises": done, "quizzes": {"00": now}}), encoding="utf-8")
+    progress()
+    text = text_of(shown[1]["text/html"])
+    assert "00 Start here ✓ 3 of 3, quiz done 20 min, core path Part I: Attention 01 Why attention? ✓ 5 of 5 45" in text
+    assert "02 Queries, keys and values 2 of 8 75 min" in text
+    assert f"10 of {len(EXERCISES)} exercises passed" in text
+    assert shown[1]["text/html"].count("width:100%") == 2 and "width:25%" in shown[1]["text/html"]
 
 
 def test_quiz_bundle(shown):

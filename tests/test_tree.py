@@ -39,7 +39,8 @@ FOR_LEARNERS = {
     "exercises": set(),
     "plotting": set(),
     "widgets": {"exercises", "plotting", *RANK},
-    "learning": {"exercises", "widgets", "syllabus", "progress_file"},
+    "progress_map": {"syllabus"},
+    "learning": {"exercises", "widgets", "syllabus", "progress_file", "progress_map"},
 }
 
 
