@@ -213,6 +213,8 @@ def memory(full=112, lora=14.64, qlora=4.14):
         (memory(full=56), "no-optimiser", "two averages"),
         (memory(full=84), "no-gradient", "missing"),
         (memory(full=112e9), "bytes", "10⁹"),
+        (memory(full=104.3), "gibibytes", "GiB"),
+        (memory(qlora=3.86), "gibibytes", "GiB"),
         (memory(lora=0.64), "no-base", "frozen"),
         (memory(lora=28.64), "frozen-32", "fewer bits"),
         (memory(qlora=28.64), "bits", "8 bits"),

@@ -43,6 +43,12 @@ def only_answered(answers, labels):
     return f1_score(labels, answers, average="macro", labels=np.unique(answers))
 
 
+def every_column(logits, labels):
+    answers = logits.argmax(-1)
+    f1 = f1_score(labels, answers, average="macro", labels=range(logits.shape[1]), zero_division=0)
+    return {"accuracy": (answers == labels).mean(), "f1": f1}
+
+
 def with_nan(answers, labels):
     precision = [(labels[answers == c] == c).mean() if (answers == c).any() else np.nan for c in np.unique(labels)]
     return float(np.mean(precision)) if np.isnan(precision).any() else by_sklearn("macro")(answers, labels)
@@ -59,6 +65,7 @@ macro = by_sklearn("macro")
         (metric(f1_of("last")), "one-class", "last class alone"),
         (metric(f1_of(0)), "one-class", "class 0 alone"),
         (metric(only_answered), "never-answered", "never answered"),
+        (lambda prediction: every_column(*prediction), "absent-class", "all 4 columns"),
         (metric(with_nan), "nan", "0 / 0"),
         (metric(lambda a, y: 100 * macro(a, y)), "percent", "0 to 1"),
         (metric(macro, lambda a, y: 100 * (a == y).mean()), "percent", "per cent"),
@@ -209,6 +216,8 @@ def finite(means):
         (sweeping(choose=lambda m: min(finite(m), key=m.get)), "lowest", "higher"),
         (sweeping(choose=lambda m: max(finite(m).values())), "score", "rate that has it"),
         (sweeping(choose=lambda m: list(m)[int(np.argmax(list(m.values())))]), "nan", "NaN"),
+        (sweeping(choose=lambda m: max(m, key=m.get)), "nan", "`max`"),
+        (sweeping(score=np.nanmean), "nan", "leaves NaN out"),
         (lambda train, low, high, count, seeds: (low, {}), "never-trained", "never called"),
         (lambda train, low, high, count, seeds: low, "wrong-type", "two things"),
     ],

@@ -254,6 +254,16 @@ def as_inside(tags):
     return right.entities([tag if tag == "O" else f"I{tag[1:]}" for tag in tags])
 
 
+def reaching_back(tags):
+    found = []
+    for i, tag in enumerate(tags):
+        if tag.startswith("I-") and found:
+            found[-1][2] = i + 1
+        elif tag != "O":
+            found.append([tag[2:], i, i + 1])
+    return found
+
+
 def runs(tags):
     text = "".join("o" if tag == "O" else "x" for tag in tags)
     return [(tags[m.start()][2:], *m.span()) for m in re.finditer("x+", text)]
@@ -269,6 +279,7 @@ def runs(tags):
         (runs, "kinds-mixed", "kind changes"),
         (each_word, "word-by-word", "make one"),
         (changed(lambda found, tags: [one for one in found if tags[one[1]][0] == "B"]), "stray-inside", "continues"),
+        (reaching_back, "inside-reaches-back", "same kind"),
         (changed(lambda found, tags: []), "value", "expected"),
         (changed(lambda found, tags: [one[:2] for one in found] or [("x",)]), "wrong-type", "(kind, start, end)"),
         (lambda tags: 3, "wrong-type", "triples"),

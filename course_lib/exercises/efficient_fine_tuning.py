@@ -316,6 +316,11 @@ def judge_memory(answer):
         right = base[name] + 16 * trained
         if abs(found - right) < 0.006:
             continue
+        reject_if(
+            abs(found - right * 1e9 / 2**30) < 0.02,
+            f"{name}: this is in units of 2³⁰ bytes (GiB); write units of 10⁹ bytes",
+            "gibibytes",
+        )
         for value, mistake, message in (
             (right * 1e9, "bytes", "this is in bytes; write units of 10⁹ bytes"),
             (base[name] + 4 * trained, "weights-only", "only the weights are counted; gradient and AdamW need 12 more"),

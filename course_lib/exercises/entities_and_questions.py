@@ -416,7 +416,7 @@ def _judge_windows(found: list[tuple[int, int]], length: int, size: int, overlap
 def judge_best_threshold(answer):
     choose = function(answer, "best_threshold")
     cases = [
-        ([3.0, 1.0, -2.0, 0.5], [1.0, 0.0, 0.0, 0.8], [0.0, 1.0, 1.0, 0.0]),
+        ([3.0, 1.0, -2.0, 0.4], [1.0, 0.0, 0.0, 0.8], [0.0, 1.0, 1.0, 0.0]),
         ([3.0, 1.0, 2.0], [1.0, 0.5, 0.7], [0.0, 0.0, 0.0]),  # always answer
         ([3.0, 1.0, 2.0], [0.0, 0.0, 0.0], [1.0, 0.0, 1.0]),  # never answer
         ([-3.0, -5.0, -4.0, -9.0], [1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0]),  # all margins are negative

@@ -49,13 +49,17 @@ def _entry(answer: Any, key: str, where: str) -> Any:
 )
 def judge_metric(answer):
     compute_metrics = function(answer, "compute_metrics")
-    for seed, (n, classes, never) in enumerate([(11, 2, None), (13, 3, None), (17, 5, 4), (7, 2, 1)]):
+    cases = [(11, 2, None, None), (13, 3, None, None), (17, 5, 4, None), (7, 2, 1, None), (19, 4, None, 2)]
+    for seed, (n, classes, never, absent) in enumerate(cases):
         logits = random_tensor(seed, n, classes).numpy().astype(np.float32)
         labels = np.random.default_rng(seed).integers(0, classes, n)
         labels[:2] = 0  # the classes are of different sizes
         labels[-1] = classes - 1
         if never is not None:
             logits[:, never] = -9.0  # in the labels, never in the answers
+        if absent is not None:
+            logits[:, absent] = -9.0
+            labels[labels == absent] = 0  # in neither
         answers = logits.argmax(1)
         found = call(compute_metrics, _Predicted(logits.copy(), labels.copy()))
         accuracy = tensor(number(_entry(found, "accuracy", "the result"), "`accuracy`"))
@@ -72,11 +76,11 @@ def judge_metric(answer):
             f"{answers.tolist()} against {labels.tolist()} has the accuracy {share:.3g}, and yours is "
             f"{float(accuracy):.3g}: the answer to an example is its largest logit, along the last axis",
         )
-        _judge_f1(f1, answers, labels)
+        _judge_f1(f1, answers, labels, classes)
     return "the largest logit is the answer, and every class counts the same in the mean F1"
 
 
-def _judge_f1(f1: Tensor, answers: np.ndarray, labels: np.ndarray) -> None:
+def _judge_f1(f1: Tensor, answers: np.ndarray, labels: np.ndarray, classes: int) -> None:
     there = np.unique([*answers, *labels])
     hits = np.array([((answers == c) & (labels == c)).sum() for c in there], dtype=float)
     said = np.array([(answers == c).sum() for c in there], dtype=float)
@@ -118,6 +122,12 @@ def _judge_f1(f1: Tensor, answers: np.ndarray, labels: np.ndarray) -> None:
                 tensor(2 * mean_p * mean_r / (mean_p + mean_r)),
                 "f1-of-means",
                 "this is the F1 of mean precision and mean recall; take F1 of each class first, then the mean",
+            ),
+            Mistake(
+                tensor(each.sum() / classes),
+                "absent-class",
+                f"you divide by all {classes} columns of the logits; a class that is neither among the labels nor "
+                "among the answers does not count",
             ),
             Mistake(tensor(mean_p), "precision", "this is the mean precision, which ignores what is missed"),
             Mistake(tensor(mean_r), "recall", "this is the mean recall, which ignores false alarms"),
@@ -320,8 +330,8 @@ def _spread_of(seed: int) -> float:
 class _Runs:
     """A training to be tried: the score is best at one rate, chance comes with the seed; notes what was tried."""
 
-    def __init__(self, peak: float, lucky: float, diverges_above: float) -> None:
-        self.peak, self.lucky, self.diverges_above = peak, lucky, diverges_above
+    def __init__(self, peak: float, lucky: float, diverges_above: float, fails: tuple[float, int] = (0.0, 0)) -> None:
+        self.peak, self.lucky, self.diverges_above, self.fails = peak, lucky, diverges_above, fails
         self.tried: list[tuple[float, int]] = []
 
     def __call__(self, rate: float, seed: int) -> float:
@@ -329,7 +339,7 @@ class _Runs:
         return self.score(float(rate), int(seed))
 
     def score(self, rate: float, seed: int) -> float:
-        if rate > self.diverges_above:
+        if rate > self.diverges_above or (seed == self.fails[1] and math.isclose(rate, self.fails[0], rel_tol=0.01)):
             return math.nan
         score = 0.85 - 0.05 * abs(math.log10(rate / self.peak)) + _spread_of(seed)
         if abs(rate / self.lucky - 1) < 0.01:  # one very good run and two bad ones
@@ -358,6 +368,9 @@ def judge_sweep(answer):
         (_Runs(peak=1e-4, lucky=1e-6, diverges_above=1), 1e-6, 1e-2, 3, (1, 3, 5)),
         (_Runs(peak=2e-4, lucky=2e-6, diverges_above=5e-4), 2e-6, 2e-3, 4, (3, 4, 5)),
         (_Runs(peak=1e-2, lucky=1e-6, diverges_above=5e-3), 1e-6, 1e-2, 5, (0, 3, 7)),
+        # one run alone diverges: of the rate that is tried first, and of the one whose other runs are the best
+        (_Runs(peak=1e-4, lucky=1e-6, diverges_above=1, fails=(1e-6, 1)), 1e-6, 1e-2, 3, (1, 3, 5)),
+        (_Runs(peak=1e-4, lucky=1e-6, diverges_above=1, fails=(1e-4, 5)), 1e-6, 1e-2, 3, (1, 3, 5)),
     ]
     for runs, low, high, count, seeds in cases:
         found = call(sweep, runs, low, high, count, list(seeds))
@@ -413,8 +426,8 @@ def _judge_sweep_result(found: Sequence, runs: _Runs, rates: np.ndarray, seeds: 
         reject_if(
             math.isnan(best)
             or any(abs(best / rate - 1) < 1e-3 and math.isnan(m) for rate, m in zip(rates, right, strict=True)),
-            f"you choose {best:.3g}, whose runs diverged and returned NaN. No comparison with NaN is true, so `max` "
-            "may keep it: leave such rates out",
+            f"you choose {best:.3g}, of whose runs at least one diverged and returned NaN. A mean that leaves NaN out "
+            "hides that, and no comparison with NaN is true, so `max` may keep it: leave such rates out",
             "nan",
         )
         reject_if(

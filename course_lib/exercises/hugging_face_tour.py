@@ -457,6 +457,12 @@ def _entity_mistakes(tags: Sequence[str]) -> list[tuple[list[tuple[str, int, int
     runs = [(m.start(), m.end()) for m in re.finditer("x+", "".join("o" if tag == "O" else "x" for tag in tags))]
     same_kind = _entities([tag if tag == "O" else f"I-{tag[2:]}" for tag in tags], lambda i: True)
     only_b = [one for one in right if tags[one[1]][0] == "B"]
+    reaching: list[tuple[str, int, int]] = []
+    for i, tag in enumerate(tags):
+        if tag[0] == "I" and reaching:
+            reaching[-1] = (*reaching[-1][:2], i + 1)
+        elif tag != "O":
+            reaching.append((tag[2:], i, i + 1))
     return [
         (
             [one for one in right if one[2] < len(tags)],
@@ -473,6 +479,12 @@ def _entity_mistakes(tags: Sequence[str]) -> list[tuple[list[tuple[str, int, int
             "an I- that continues an entity belongs to it: make one of them",
         ),
         (only_b, "stray-inside", "an I- that continues nothing begins an entity as well"),
+        (
+            reaching,
+            "inside-reaches-back",
+            "an I- continues the last entity only if that is of the same kind and ends right before it; else it begins "
+            "one",
+        ),
     ]  # fmt: skip
 
 
