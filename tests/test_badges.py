@@ -10,6 +10,7 @@ import pytest
 from tools import badges
 
 REPO = badges.repository()
+OTHER = "ada-l/my.course_2" if REPO != "ada-l/my.course_2" else "ada-l/my.course_3"
 
 
 def copied(root):
@@ -46,6 +47,23 @@ def test_links_are_found_in_the_tree():
     assert [REPO in path.read_text(encoding="utf-8") for path in badges.texts()].count(True) >= 3
 
 
+def test_no_file_with_such_a_link_is_forgotten():
+    """Every file that names the repository is one of those that are rewritten."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=badges.ROOT, capture_output=True, encoding="utf-8")
+    if listed.returncode:
+        pytest.skip("not a git work tree")
+    rewritten = {badges.ROOT / "pyproject.toml", *badges.texts()}
+    tools = {badges.ROOT / "tests" / "test_badges.py", badges.ROOT / "tools" / "badges.py"}
+    others = {badges.ROOT / name for name in listed.stdout.split("\0") if name} - rewritten - tools
+    named = re.compile(rf"github\.com(?:/|%2F){re.escape(REPO).replace('/', '(?:/|%2F)')}\b", re.IGNORECASE)
+    found = [
+        path.relative_to(badges.ROOT).as_posix()
+        for path in sorted(others)
+        if path.is_file() and named.search(path.read_bytes().decode("utf-8", "replace"))
+    ]
+    assert found == []
+
+
 def test_rewriting_what_is_right_changes_nothing(tmp_path):
     assert badges.rewrite(REPO, copied(tmp_path)) == []
 
@@ -54,12 +72,12 @@ def test_rewriting_there_and_back_gives_the_same_bytes(tmp_path):
     root = copied(tmp_path)
     badges.rewrite(REPO, root)
     before = {path: path.read_bytes() for path in badges.texts(root)}
-    changed = badges.rewrite("ada-l/my.course_2", root)
-    assert badges.repository(root) == "ada-l/my.course_2"
+    changed = badges.rewrite(OTHER, root)
+    assert badges.repository(root) == OTHER
     assert root / "README.md" in changed
     assert root / "pyproject.toml" in changed
     for path in badges.texts(root):
-        assert set(own_links(path.read_text(encoding="utf-8"))) <= {"ada-l/my.course_2"}
+        assert set(own_links(path.read_text(encoding="utf-8"))) <= {OTHER}
         assert f"github.com/{REPO}" not in path.read_text(encoding="utf-8")
     badges.rewrite(REPO, root)
     assert {path: path.read_bytes() for path in badges.texts(root)} == before
