@@ -34,6 +34,7 @@ exclude_patterns = ["_ext", "_static", "_templates"]
 
 # Notebooks are shown as they are stored: a strict re-run compares their outputs elsewhere.
 nb_execution_mode = "off"
+nb_render_markdown_format = "myst"  # the default knows no tables, and notebooks show some
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 myst_update_mathjax = False

@@ -204,6 +204,11 @@ def test_formulas_are_drawn_by_the_browser_itself(html, pages):
     assert raw == []
 
 
+def test_tables_are_drawn_as_tables(pages):
+    for name, page in pages.items():
+        assert not re.search(r"\|\s*[-–—]+\s*\|", "".join(page.text)), name
+
+
 def test_formula_that_cannot_be_drawn_is_told():
     assert "<mfrac>" in native_math.mathml(r"\frac{1}{2}")
     with pytest.raises(ValueError, match="not known"):
