@@ -20,6 +20,7 @@ from matplotlib.patches import FancyArrowPatch, Rectangle
 
 from course_lib import plotting
 from course_lib.decoding import Node
+from course_lib.layers import EncoderBlock
 from course_lib.syllabus import NOTEBOOKS, PARTS
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -43,6 +44,7 @@ TREE = [
     Node(1, -1, 1, 1, -1.2, -1.2, -1.2, "dropped"),
     Node(2, 0, 2, 1, -0.4, -1.1, -0.55, "finished"),
 ]
+BLOCK = EncoderBlock(4, 2, 8)
 ONE_ANSWER = Bins([0, 0.5, 1], [0, 1], [np.nan, 0.9], [np.nan, 1.0])
 
 
@@ -202,6 +204,7 @@ def png(ax):
 
 
 FIGURES = {
+    "architecture": lambda: plotting.architecture(BLOCK, torch.zeros(2, 3, 4), title="title"),
     "heatmap": lambda: plotting.heatmap(weights(5, 7), list("abcde"), list("ABCDEFG"), title="title"),
     "matrix_product": lambda: plotting.matrix_product(np.ones((2, 3)), np.ones((3, 5)), title="title"),
     "attention_arrows": lambda: plotting.attention_arrows(2, SENTENCE, weights(1, 6)[0], title="title"),
@@ -236,6 +239,7 @@ def test_figures_have_their_title_fit_a_laptop_and_hold_all_their_text(name):
 @pytest.mark.parametrize(
     "draw",
     [
+        lambda ax: plotting.architecture(BLOCK, torch.zeros(2, 3, 4), ax=ax),
         lambda ax: plotting.heatmap(weights(3, 5), ax=ax),
         lambda ax: plotting.matrix_product(np.eye(2), np.eye(2), ax=ax),
         lambda ax: plotting.attention_arrows(0, ["a", "b"], [0.5, 0.5], ax=ax),
@@ -288,9 +292,15 @@ def heatmap_labels(ax):
     return [*ax.get_xticklabels(), *ax.get_yticklabels(), ax._left_title, ax.xaxis.label, ax.yaxis.label]
 
 
-@pytest.mark.parametrize("n", [2, 5, 12, 40])
-def test_long_labels_never_overlap(n):
-    labels = long_labels(n)
+def every_size(quick):
+    """All numbers of tokens from 2 to 40, of which only `quick` are tried in the quick tests."""
+    return [n if n in quick else pytest.param(n, marks=pytest.mark.slow) for n in range(2, 41)]
+
+
+@pytest.mark.parametrize("n", every_size({2, 5, 12, 19, 31, 40}))
+@pytest.mark.parametrize("words", [["a", "of", "the", "##s", "."], LONG_WORDS], ids=["short", "long"])
+def test_labels_never_overlap(words, n):
+    labels = list(itertools.islice(itertools.cycle(words), n))
     ax = plotting.heatmap(weights(n, n), labels, labels, title="A long title that says what there is to see " * 2)
     ax.figure.draw_without_rendering()
     assert len(ax.get_xticklabels()) == len(ax.get_yticklabels()) == n
@@ -300,6 +310,22 @@ def test_long_labels_never_overlap(n):
         assert canvas.x0 <= box.x0 and canvas.y0 <= box.y0 and box.x1 <= canvas.x1 and box.y1 <= canvas.y1
     assert ax.figure.get_figwidth() < 10
     assert min(label.get_fontsize() for label in ax.get_xticklabels()) >= 7
+
+
+@pytest.mark.parametrize("n", every_size({2, 7, 12, 13, 40}))
+@pytest.mark.parametrize("scale", [1, -1000])
+def test_numbers_never_leave_their_cells(scale, n):
+    matrix = scale * weights(n, n)
+    for values in (None, True):
+        ax = plotting.heatmap(matrix, values=values)
+        ax.figure.draw_without_rendering()
+        assert len(ax.texts) == (n * n if values or n <= 12 else 0)
+        area = ax.get_window_extent()
+        for (row, column), box in zip(np.ndindex(n, n), boxes(ax.texts), strict=False):
+            left, top = area.x0 + column * area.width / n, area.y1 - row * area.height / n
+            assert left <= box.x0 and box.x1 <= left + area.width / n + 0.5
+            assert top - area.height / n - 0.5 <= box.y0 and box.y1 <= top + 0.5
+        plt.close(ax.figure)
 
 
 @pytest.mark.parametrize(("rows", "columns", "n"), [(1, 4, 37), (2, 2, 23), (3, 4, 8)])

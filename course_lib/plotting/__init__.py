@@ -10,6 +10,7 @@ to put beside the figure. The title should state what there is to see.
 Colours are never alone: markers, line styles, hatching, numbers or words say the same.
 """
 
+from .architecture import architecture
 from .arrows import attention_arrows
 from .base import (
     BLACK,
@@ -49,6 +50,7 @@ __all__ = [
     "WEIGHTS_COLOURMAP",
     "Bins",
     "Candidate",
+    "architecture",
     "attention_arrows",
     "bars",
     "beam_tree",
