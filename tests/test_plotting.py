@@ -633,6 +633,20 @@ def test_words_of_a_sentence_do_not_overlap(n):
         assert arrow.get_window_extent().y1 <= ax.get_window_extent().y1 + 1
 
 
+@pytest.mark.parametrize("size", [(7, 6.4), (4, 6), (9, 4)])
+def test_arcs_and_words_stay_inside_given_axes(size):
+    figure, panels = plt.subplots(3, 1, figsize=size)
+    for ax in panels:
+        plotting.attention_arrows(2, SENTENCE, weights(1, 6)[0], ax=ax, title="head")
+    figure.draw_without_rendering()
+    assert not overlapping([text for ax in panels for text in [*ax.texts, ax._left_title]])
+    for ax in panels:
+        frame = ax.get_window_extent()
+        for arrow in (patch for patch in ax.patches if isinstance(patch, FancyArrowPatch)):
+            box = arrow.get_window_extent()
+            assert frame.x0 <= box.x0 and box.x1 <= frame.x1 and box.y1 <= frame.y1 + 1
+
+
 # --- bars ------------------------------------------------------------------------------------------------------
 
 

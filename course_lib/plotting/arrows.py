@@ -67,8 +67,15 @@ def attention_arrows(
     bend = min(0.5, 2 * _HIGHEST_ARC / max(longest, 1.0))
     top = max(bend * longest / 2, 12.0) + 10
 
+    drawing = (figure_width * _POINTS_PER_INCH, top + 48)
+    if ax is not None:
+        # Given axes have another shape: the same scale along both keeps arcs inside, and texts shrink with it.
+        room = ax.get_window_extent()
+        to_points = _POINTS_PER_INCH / ax.figure.dpi
+        shrink *= min(room.width * to_points / drawing[0], room.height * to_points / drawing[1], 1.0)
+        ax.set(aspect="equal", anchor="W")
     ax = _new_axes(ax, figure_width + 0.2, (top + 52) / _POINTS_PER_INCH + (0.4 if title else 0.1))
-    ax.set(xlim=(0, figure_width * _POINTS_PER_INCH), ylim=(-48, top))
+    ax.set(xlim=(0, drawing[0]), ylim=(-48, top))
     ax.axis("off")
     below = {"ha": "center", "va": "top", "parse_math": False}
     for i, (x, text, number) in enumerate(zip(centres, texts, _numbers(weights), strict=True)):
