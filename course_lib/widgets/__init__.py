@@ -8,6 +8,7 @@ _MODULES = {
     "BeamTree": "beam_tree",
     "ClassifierDemo": "classifier_demo",
     "HeadSplit": "head_split",
+    "MaskedWordGame": "masked_word_game",
     "PositionExplorer": "position",
     "SamplingExplorer": "sampling",
     "ScalingExplorer": "attention_scaling",

@@ -10,9 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from .. import plotting
-from .display import Explorer
-
-_TRACK = "display:inline-block;width:16em;max-width:40vw;height:1em;border:1px solid #6B6B6B;vertical-align:middle"
+from .display import Explorer, bar_table
 
 
 class ClassifierDemo(Explorer):
@@ -85,15 +83,8 @@ class ClassifierDemo(Explorer):
         return found[0]
 
     def _table(self, found: np.ndarray) -> str:
-        best = int(found.argmax())
-        rows = []
-        for number, (name, p) in enumerate(zip(self._class_names, found, strict=True)):
-            colour = plotting.ORANGE if number == best else plotting.BLUE
-            fill = f"display:inline-block;height:100%;width:{100 * p:.1f}%;background:{colour}"
-            label = f"<b>{html.escape(name)}</b>" if number == best else html.escape(name)
-            bar = f"<span aria-hidden='true' style='{_TRACK}'><span style='{fill}'></span></span>"
-            rows.append(f"<tr><th scope='row' style='text-align:right'>{label}</th><td>{bar}</td><td>{p:.2f}</td></tr>")
-        return f"<table aria-label='probability of each class' style='border-spacing:8px 2px'>{''.join(rows)}</table>"
+        rows = list(zip(self._class_names, found.tolist(), strict=True))
+        return bar_table(rows, "probability of each class", int(found.argmax()))
 
     def _take_example(self, change: Any) -> None:
         if change["new"]:

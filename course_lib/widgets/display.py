@@ -4,13 +4,17 @@ import html
 import io
 import re
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import ipywidgets
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from .. import plotting
+
 VIEW = "application/vnd.jupyter.widget-view+json"
+_TRACK = "display:inline-block;width:16em;max-width:40vw;height:1em;border:1px solid #6B6B6B;vertical-align:middle"
 
 
 class Explorer:
@@ -58,6 +62,22 @@ def with_fallback(widget: ipywidgets.Widget, static: dict[str, Any]) -> dict[str
 def code_marked(text: str) -> str:
     """HTML of a text in which `code` stands between back-ticks."""
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text)).replace("\n", "<br>")
+
+
+def bar_table(rows: Sequence[tuple[str, float]], label: str, highlight: int | None = None) -> str:
+    """HTML table of probabilities: a name, a bar, the number; row `highlight` is bold and in the second colour.
+
+    `label` says to a screen reader what the table holds.
+    """
+    found = []
+    for number, (name, p) in enumerate(rows):
+        is_highlight = number == highlight
+        colour = plotting.ORANGE if is_highlight else plotting.BLUE
+        fill = f"display:inline-block;height:100%;width:{100 * p:.1f}%;background:{colour}"
+        text = f"<b>{html.escape(name)}</b>" if is_highlight else html.escape(name)
+        bar = f"<span aria-hidden='true' style='{_TRACK}'><span style='{fill}'></span></span>"
+        found.append(f"<tr><th scope='row' style='text-align:right'>{text}</th><td>{bar}</td><td>{p:.2f}</td></tr>")
+    return f"<table aria-label='{html.escape(label)}' style='border-spacing:8px 2px'>{''.join(found)}</table>"
 
 
 def _allow_in_colab() -> None:
