@@ -120,6 +120,7 @@ def jaccard(predicted, right):
         (lambda one, other: f1_with()(one, other) if one and other else 1.0, "empty", "all or nothing"),
         (lambda one, other: 0.123, "value", "words are shared"),
         (lambda one, other: len(one) / 0, "exception", "ZeroDivisionError"),
+        (lambda one, other: 2 * (Counter(one) & Counter(other)).total() / (len(one) + len(other)), "empty", "treat it"),
         (lambda one, other: "1", "wrong-type", "number"),
     ],
 )

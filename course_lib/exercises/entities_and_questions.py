@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from .engine import Choice, Question, exercise, quiz
+from .engine import Choice, Question, Rejected, exercise, quiz
 from .judging import call, function, number, random_tensor, reject_if
 
 _HERE = "course_lib.exercises.references.entities_and_questions"
@@ -152,7 +152,16 @@ def judge_word_f1(answer):
         ("seven", ""),
     ]
     for predicted, right in ((one.split(), other.split()) for one, other in cases):
-        found = number(call(word_f1, list(predicted), list(right)), "your F1")
+        try:
+            found = number(call(word_f1, list(predicted), list(right)), "your F1")
+        except Rejected as rejection:
+            if rejection.misconception == "exception" and not (predicted and right):
+                raise Rejected(
+                    f"for predicted={predicted} and right={right} {rejection.message}: with an empty list it is all or "
+                    "nothing, so treat it first",
+                    "empty",
+                ) from rejection
+            raise
         _judge_f1(found, predicted, right)
     return "the words that both share, against all words of both; two silences agree"
 
