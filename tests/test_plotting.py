@@ -21,7 +21,6 @@ from matplotlib.patches import FancyArrowPatch, Rectangle
 from course_lib import plotting
 from course_lib.decoding import Node
 from course_lib.layers import EncoderBlock
-from course_lib.syllabus import NOTEBOOKS, PARTS
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -211,7 +210,6 @@ FIGURES = {
     "bars": lambda: plotting.bars([0.2, 0.8], ["no", "yes"], title="title"),
     "curves": lambda: plotting.curves(range(5), {"a": range(5), "b": np.ones((3, 5))}, title="title"),
     "reliability": lambda: plotting.reliability(ONE_ANSWER, title="title"),
-    "course_map": lambda: plotting.course_map(PARTS, NOTEBOOKS, {"02": (3, 7)}, title="title"),
     "beam_tree": lambda: plotting.beam_tree(TREE, ["$a$", "b"], best=2, title="title"),
     "token_pieces": lambda: plotting.token_pieces({"BPE": LONG_WORDS}, notes={"BPE": range(11)}, title="title"),
 }
@@ -246,7 +244,6 @@ def test_figures_have_their_title_fit_a_laptop_and_hold_all_their_text(name):
         lambda ax: plotting.bars([1], ["a"], ax=ax),
         lambda ax: plotting.curves([1, 2], {"a": [1, 2]}, ax=ax),
         lambda ax: plotting.reliability(ONE_ANSWER, ax=ax),
-        lambda ax: plotting.course_map(PARTS, NOTEBOOKS, {}, ax=ax),
         lambda ax: plotting.beam_tree(TREE, ["a", "b"], ax=ax),
         lambda ax: plotting.token_pieces({"BPE": ["a", "b"]}, ax=ax),
     ],
@@ -548,14 +545,6 @@ def test_tensors_are_taken():
             "'chance' holds 0",
         ),
         (lambda: plotting.reliability(ONE_ANSWER._replace(counts=[1])), ValueError, "3 edges, 1 counts"),
-        (lambda: plotting.course_map(PARTS, [], {}), ValueError, "no notebooks to draw"),
-        (lambda: plotting.course_map(PARTS, NOTEBOOKS, {"77": (1, 2)}), ValueError, r"not there: \['77'\]"),
-        (
-            lambda: plotting.course_map(PARTS, NOTEBOOKS, {"02": (8, 7)}),
-            ValueError,
-            "notebook 02: 8 of 7 exercises passed is not possible",
-        ),
-        (lambda: plotting.course_map({"0": "Start"}, NOTEBOOKS, {}), ValueError, "notebook 01 is in part 'I'"),
     ],
 )
 def test_errors_name_the_value(call, error, message):
@@ -739,39 +728,6 @@ def test_reliability_draws_the_bins_that_hold_answers():
     assert drawn_texts(ax) == ["2", "1", "2"]
     ax.figure.draw_without_rendering()
     assert ax.get_legend().get_window_extent().x0 >= ax.get_window_extent().x1
-
-
-# --- the map ---------------------------------------------------------------------------------------------------
-
-
-def test_map_shows_every_notebook_with_its_progress():
-    passed = {notebook.number: (i % 4, 3) for i, notebook in enumerate(NOTEBOOKS) if notebook.number != "19"}
-    ax = plotting.course_map(PARTS, NOTEBOOKS, passed)
-    texts = [text.replace("\n", " ") for text in drawn_texts(ax)]
-    for notebook in NOTEBOOKS:
-        assert f"{notebook.number}  {notebook.title}" in texts
-        assert f"{notebook.minutes} min" in texts
-    for part, name in PARTS.items():
-        assert f"Part {part}" in texts and name in texts
-    assert texts.count("3/3 ✓") == sum(pair == (3, 3) for pair in passed.values()) == 4
-    assert texts.count("1/3") == 5
-    bold = [text.get_text()[:2] for text in ax.texts if text.get_fontweight() == "bold" and text.get_text()[:1] != "P"]
-    assert bold == [notebook.number for notebook in NOTEBOOKS if notebook.core]
-
-
-def test_texts_of_the_map_do_not_overlap_and_stay_in_their_boxes():
-    passed = {notebook.number: (17, 17) for notebook in NOTEBOOKS}
-    ax = plotting.course_map(PARTS, NOTEBOOKS, passed)
-    ax.figure.draw_without_rendering()
-    assert not overlapping([*ax.texts, ax._left_title])
-    frames = [patch.get_window_extent() for patch in ax.patches if not isinstance(patch, Rectangle)]
-    assert len(frames) == len(NOTEBOOKS)
-    for frame, notebook in zip(frames, NOTEBOOKS, strict=True):
-        (title,) = [text for text in ax.texts if text.get_text().startswith(notebook.number + "  ")]
-        box = title.get_window_extent()
-        assert frame.x0 < box.x0 and box.x1 < frame.x1 and frame.y0 < box.y0 and box.y1 < frame.y1
-    for bar in (patch.get_window_extent() for patch in ax.patches if isinstance(patch, Rectangle)):
-        assert not any(bar.overlaps(box) for box in boxes(ax.texts))
 
 
 def test_every_sign_that_is_drawn_exists_in_the_typeface():

@@ -31,7 +31,6 @@ from .beams import Candidate, beam_tree
 from .charts import Bins, bars, curves, reliability
 from .head_grid import head_grid
 from .heatmaps import heatmap
-from .map import course_map
 from .next_tokens import next_tokens
 from .pieces import token_pieces
 from .products import matrix_product
@@ -54,7 +53,6 @@ __all__ = [
     "attention_arrows",
     "bars",
     "beam_tree",
-    "course_map",
     "curves",
     "figure_title",
     "head_grid",
