@@ -1,9 +1,14 @@
-"""`{figure-gallery}`: every figure of the stored notebooks, with its caption and a link to where it stands."""
+"""`{figure-gallery}`: every figure of the stored notebooks, with its caption and a link to where it stands.
+
+`{figure-kinds}`: every function of `plotting` that draws, what it draws, and the figures that it has drawn.
+"""
 
 import hashlib
+import inspect
 import os
 import re
 from binascii import a2b_base64
+from itertools import pairwise
 from pathlib import Path
 
 from course_map import part_name
@@ -12,9 +17,11 @@ from docutils import nodes
 from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxDirective
 
+from course_lib import plotting
 from course_lib.syllabus import PARTS
 
 CAPTION = re.compile(r"Figure (\d\d)\.(\d+)\.\s")
+CALL = re.compile(r"plotting\.(\w+)\(")
 
 
 def anchor(caption):
@@ -33,6 +40,52 @@ def figures(notebook):
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
                 yield a2b_base64("".join(output["data"]["image/png"])), alt, caption
+
+
+def drawing_functions():
+    """Name to first sentence of the docstring of every function of `plotting` that draws on axes."""
+    named = {name: getattr(plotting, name) for name in plotting.__all__}
+    functions = {name: one for name, one in named.items() if inspect.isfunction(one)}
+    return {
+        name: inspect.getdoc(one)
+        .partition("\n\n")[0]
+        .replace("\n", " ")
+        .replace("`", "")
+        .partition(": ")[0]
+        .rstrip(".")
+        for name, one in functions.items()
+        if "ax" in inspect.signature(one).parameters
+    }
+
+
+def drawn_by(notebook):
+    """(names of the functions of `plotting` that a cell calls, caption) of every figure with a number."""
+    cells = notebook["cells"]
+    for cell, following in pairwise(cells):
+        caption = "".join(following["source"])
+        if cell["cell_type"] == "code" and anchor(caption):
+            yield set(CALL.findall("".join(cell["source"]))), caption
+
+
+class Kinds(SphinxDirective):
+    """A list of the kinds of figures, each with links to the figures of that kind."""
+
+    def run(self):
+        links = {name: [] for name in drawing_functions()}
+        for notebook in present():
+            self.env.note_dependency(ROOT / "notebooks" / f"{notebook.stem}.ipynb")
+            page = self.env.app.builder.get_relative_uri(self.env.docname, f"notebooks/{notebook.stem}")
+            for names, caption in drawn_by(stored(notebook)):
+                for name in names & set(links):
+                    number = anchor(caption).removeprefix("figure-").replace("-", ".")
+                    links[name].append(nodes.reference("", number, refuri=f"{page}#{anchor(caption)}"))
+        items = nodes.bullet_list()
+        for name, sentence in drawing_functions().items():
+            text = nodes.paragraph("", "", nodes.literal("", f"plotting.{name}"), nodes.Text(f" · {sentence}. "))
+            for i, link in enumerate(links[name]):
+                text += [nodes.Text(", " if i else "Figures "), link]
+            items += nodes.list_item("", text)
+        return [items]
 
 
 class Gallery(SphinxDirective):
@@ -93,5 +146,6 @@ class FigureAnchors(SphinxTransform):
 
 def setup(app):
     app.add_directive("figure-gallery", Gallery)
+    app.add_directive("figure-kinds", Kinds)
     app.add_transform(FigureAnchors)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
