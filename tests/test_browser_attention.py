@@ -2,17 +2,11 @@
 
 import re
 
-import nbformat
 import pytest
 
 from tools import jupyterlab
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        jupyterlab.CHROMIUM is None, reason="no Chromium on this computer: install the package chromium"
-    ),
-]
+pytestmark = pytest.mark.browser
 
 LAYERS, HEADS, TOKENS = 6, 12, 24  # the size of MiniLM, with random weights: the test needs no model
 CELL = f"""
@@ -29,16 +23,12 @@ MOST_MILLISECONDS = 100
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory):
+def shown(page, lab, lab_folder):
     """A page on which the explorer has been run."""
-    folder = tmp_path_factory.mktemp("lab")
-    with jupyterlab.served(folder) as address, jupyterlab.browser_page(folder) as page:
-        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
-        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3 (ipykernel)"}
-        nbformat.write(notebook, folder / "notebooks" / "explorer.ipynb")
-        jupyterlab.start_all(page, address, "explorer.ipynb")
-        page.locator(".course-attention-words").wait_for(timeout=jupyterlab.RUN_MILLISECONDS)
-        yield page
+    jupyterlab.write_notebook(lab_folder / "attention.ipynb", CELL)
+    jupyterlab.start_all(page, lab, "attention.ipynb")
+    page.locator(".course-attention-words").wait_for(timeout=jupyterlab.RUN_MILLISECONDS)
+    return page
 
 
 def words(page):

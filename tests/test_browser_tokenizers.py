@@ -1,18 +1,12 @@
 """The tokenizer playground in JupyterLab and headless Chromium: typing and choosing change the pieces."""
 
-import nbformat
 import pytest
 
 from course_lib.tokenizers import BPETokenizer, WordPieceTokenizer
 from course_lib.widgets.tokenizer_playground import EXAMPLES
 from tools import jupyterlab
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        jupyterlab.CHROMIUM is None, reason="no Chromium on this computer: install the package chromium"
-    ),
-]
+pytestmark = pytest.mark.browser
 
 TEXTS = ["the cat sat on the mat and the cats sat on the mats, 12 cats"]
 CELL = f"""
@@ -26,16 +20,12 @@ TYPED = "Cats <b>中</b> sat"
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory):
+def shown(page, lab, lab_folder):
     """A page on which the playground has been run."""
-    folder = tmp_path_factory.mktemp("lab")
-    with jupyterlab.served(folder) as address, jupyterlab.browser_page(folder) as page:
-        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
-        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3 (ipykernel)"}
-        nbformat.write(notebook, folder / "notebooks" / "playground.ipynb")
-        jupyterlab.run_all(page, address, "playground.ipynb")
-        page.locator(".widget-html ol li").first.wait_for()
-        yield page
+    jupyterlab.write_notebook(lab_folder / "playground.ipynb", CELL)
+    jupyterlab.run_all(page, lab, "playground.ipynb")
+    page.locator(".widget-html ol li").first.wait_for()
+    return page
 
 
 def boxes(page, row):

@@ -261,15 +261,12 @@ def test_the_sentence_of_the_first_page_has_the_weights_of_notebook_02():
 
 # ------------------------------------------------------------------------------------------ in the browser
 
-needs_chromium = pytest.mark.skipif(
-    jupyterlab.CHROMIUM is None, reason="no Chromium on this computer: install the package chromium"
-)
-
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    with jupyterlab.browser_page(tmp_path_factory.mktemp("browser")) as page:
-        yield page
+def browser(chromium):
+    page = chromium.new_page()
+    yield page
+    page.close()
 
 
 def violations(page):
@@ -293,7 +290,6 @@ def opened(browser, html, name, size, colours="light"):
     return browser
 
 
-@needs_chromium
 def test_axe_sees_a_fault(browser):
     browser.set_content("<html lang='en'><title>t</title><main><h1>t</h1><img src='x.png'></main></html>")
     assert any(one.startswith("image-alt") for one in violations(browser))
@@ -305,7 +301,6 @@ def faults(browser, html, names, colours):
     return {name: violated for name, violated in found.items() if violated}
 
 
-@needs_chromium
 @pytest.mark.parametrize("colours", ["light", "dark"])
 def test_a_page_of_each_kind_meets_wcag(browser, html, pages, colours):
     several = [name for name in pages if name.startswith(("notebooks/", "reference/"))]
@@ -317,13 +312,11 @@ def test_a_page_of_each_kind_meets_wcag(browser, html, pages, colours):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@needs_chromium
 @pytest.mark.parametrize("colours", ["light", "dark"])
 def test_every_page_meets_wcag(browser, html, pages, colours):
     assert faults(browser, html, pages, colours) == {}
 
 
-@needs_chromium
 def test_no_page_is_wider_than_a_phone(browser, html, pages):
     wide = {}
     for name in pages:
@@ -334,7 +327,6 @@ def test_no_page_is_wider_than_a_phone(browser, html, pages):
     assert wide == {}
 
 
-@needs_chromium
 def test_choosing_a_word_shows_its_weights(browser, html):
     opened(browser, html, "index.html", jupyterlab.LAPTOP)
     mat = browser.get_by_role("button", name=re.compile("^mat"))
@@ -345,7 +337,6 @@ def test_choosing_a_word_shows_its_weights(browser, html):
     assert browser.locator(".attention-demo small").all_inner_texts() == ["1/10", "1/10", "1/5", "2/5", "1/10", "1/10"]
 
 
-@needs_chromium
 def test_search_finds_a_page(browser, html):
     browser.goto(f"{(html / 'search.html').as_uri()}?q=softmax")
     browser.wait_for_selector("#search-results li a")

@@ -1,4 +1,8 @@
-"""A real JupyterLab on a copy of the notebooks, and a headless Chromium that works in it."""
+"""A real JupyterLab on a copy of the notebooks, and a headless Chromium that works in it.
+
+`served` starts the one and `browser` the other; a page of the browser then runs notebooks (`run_all`), and
+`blank_widgets` and `errors` say what is wrong with what it shows.
+"""
 
 import json
 import os
@@ -7,12 +11,14 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+import nbformat
+from playwright.sync_api import BrowserContext, Locator, Page, sync_playwright
 
 ROOT = Path(__file__).parent.parent
 CHROMIUM = next(
@@ -31,7 +37,26 @@ ARGUMENTS = [
 ]
 LAPTOP = {"width": 1366, "height": 900}
 START_SECONDS = 120
-RUN_MILLISECONDS = 300_000
+RUN_MILLISECONDS = 500_000
+DRAW_MILLISECONDS = 30_000
+TOKEN = "course"
+
+# The outputs that hold a widget: JupyterLab draws each in a panel, all others without one. A progress bar hides its own
+# when it has come to its end.
+_WIDGETS = ".jp-OutputArea-output.lm-Panel:not(.lm-mod-hidden)"
+
+# Those that should and show nothing. A picture without bytes has no width, and a widget whose model is gone says so in
+# words, as one does that has not been drawn yet: ask until the answer stays.
+_BLANK = """widgets => [...document.querySelectorAll(widgets)].map((output, place) => {
+  const tell = what => `widget ${place + 1}: ${what}`;
+  const failed = output.innerText.match(/Error displaying widget|model not found|Loading widget/);
+  if (failed) return tell(failed[0]);
+  if ([...output.querySelectorAll("img")].some(img => !(img.complete && img.naturalWidth > 0)))
+    return tell("a picture without pixels");
+  const seen = [...output.querySelectorAll("*")].filter(one => one.checkVisibility() && one.offsetHeight > 5);
+  const full = output.innerText.trim() || seen.some(one => one.matches("img, canvas, svg, input, [role=slider]"));
+  return seen.length && full ? null : tell("nothing to see");
+}).filter(said => said)"""
 
 
 @contextmanager
@@ -48,17 +73,18 @@ def served(folder: Path) -> Iterator[str]:
         "JUPYTERLAB_SETTINGS_DIR": folder / "settings",
         "JUPYTERLAB_WORKSPACES_DIR": folder / "workspaces",
         "IPYTHONDIR": folder / "ipython",
+        "COURSE_PROGRESS": folder / "progress.json",
     }
     _write_setting(folder, "apputils-extension/notification", {"fetchNews": "false", "checkForUpdates": False})
     # All cells are drawn, not those in view alone, so that a page can be searched for errors.
     _write_setting(folder, "notebook-extension/tracker", {"windowingMode": "none"})
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}"]
-    command += ["--IdentityProvider.token=course", f"--ServerApp.root_dir={folder / 'notebooks'}"]
+    command += [f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={folder / 'notebooks'}"]
     with (folder / "lab.log").open("w", encoding="utf-8") as log:
         environment = os.environ | {name: str(path) for name, path in own.items()}
         server = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         try:
-            _wait_for(f"http://127.0.0.1:{port}/api?token=course", server, folder / "lab.log")
+            _wait_for(f"http://127.0.0.1:{port}/api?token={TOKEN}", server, folder / "lab.log")
             yield f"http://127.0.0.1:{port}"
         finally:
             server.terminate()
@@ -87,16 +113,23 @@ def _wait_for(address: str, server: subprocess.Popen, log: Path) -> None:
 
 
 @contextmanager
-def browser_page(folder: Path) -> Iterator[Page]:
-    """A page of a laptop's size in a Chromium with a fresh profile."""
+def browser(folder: Path) -> Iterator[BrowserContext]:
+    """A Chromium with a fresh profile, whose pages have a laptop's size. There can be one at a time."""
     with sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
             folder / "profile", executable_path=CHROMIUM, args=ARGUMENTS, viewport=LAPTOP
         )
         try:
-            yield context.new_page()
+            yield context
         finally:
             context.close()
+
+
+def write_notebook(path: Path, *sources: str) -> None:
+    """A notebook of these code cells, for JupyterLab to open."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3 (ipykernel)"}
+    nbformat.write(notebook, path)
 
 
 def run_all(page: Page, address: str, notebook: str) -> None:
@@ -108,11 +141,48 @@ def run_all(page: Page, address: str, notebook: str) -> None:
 
 
 def start_all(page: Page, address: str, notebook: str) -> None:
-    """Open a notebook and let all its cells run, without waiting for them."""
-    page.goto(f"{address}/lab/tree/{notebook}?token=course", timeout=120_000)
+    """Open a notebook and nothing beside it, and let all its cells run, without waiting for them."""
+    page.goto(f"{address}/lab/tree/{notebook}?token={TOKEN}&reset", timeout=120_000)
     _wait_until_settled(page)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+
+
+def shut_down_kernels(address: str) -> None:
+    """End every kernel of this JupyterLab: leaving a page does not, and twenty of them do not fit into memory."""
+    sessions, deadline = f"{address}/api/sessions", time.monotonic() + START_SECONDS
+    while running := _read_json(f"{sessions}?token={TOKEN}"):
+        request = urllib.request.Request(f"{sessions}/{running[0]['id']}?token={TOKEN}", method="DELETE")
+        try:
+            urllib.request.urlopen(request, timeout=60).close()
+        except urllib.error.HTTPError:  # as long as that kernel is being started
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)
+
+
+def _read_json(address: str) -> list[dict]:
+    with urllib.request.urlopen(address, timeout=30) as answer:
+        return json.load(answer)
+
+
+def widget_outputs(page: Page) -> Locator:
+    """The outputs of the open notebook that hold a widget."""
+    return page.locator(_WIDGETS)
+
+
+def blank_widgets(page: Page) -> list[str]:
+    """What is wrong with the widgets of the open notebook that show nothing, once all have had time to be drawn."""
+    deadline = time.monotonic() + DRAW_MILLISECONDS / 1000
+    while (blank := page.evaluate(_BLANK, _WIDGETS)) and time.monotonic() < deadline:
+        page.wait_for_timeout(300)
+    return blank
+
+
+def errors(page: Page) -> list[str]:
+    """What cells of the open notebook raised or wrote to stderr."""
+    kinds = ("application/vnd.jupyter.error", "application/vnd.jupyter.stderr")
+    return page.locator(", ".join(f"[data-mime-type='{kind}']" for kind in kinds)).all_inner_texts()
 
 
 def _wait_until_settled(page: Page, seconds: float = 2) -> None:
