@@ -28,7 +28,8 @@ def main() -> int:
     """Answer the exercise so, run the notebook, and store the picture of the cell and its verdict."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with jupyterlab.served(folder) as address, jupyterlab.browser_page(folder / "browser") as page:
+        with jupyterlab.served(folder) as address, jupyterlab.browser(folder / "browser") as browser:
+            page = browser.new_page()
             answered(folder / "notebooks" / NOTEBOOK)
             jupyterlab.run_all(page, address, NOTEBOOK)
             page.keyboard.press("Control+b")  # folds the file browser away
