@@ -93,6 +93,10 @@ class AttentionExplorer(Explorer):
         except traitlets.TraitError as error:
             raise ValueError(str(error)) from error
 
+    def live(self) -> AttentionView:
+        """The view alone: it goes on working without a kernel, and says itself that there is none."""
+        return self.view
+
     def figure(self) -> Figure:
         """The grid of all heads with the chosen one framed, and its map at the right."""
         view = self.view

@@ -5,16 +5,31 @@ import io
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import anywidget
 import ipywidgets
+import traitlets
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.image import imsave
 
 from .. import plotting
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 _TRACK = "display:inline-block;width:16em;max-width:40vw;height:1em;border:1px solid #6B6B6B;vertical-align:middle"
+_CANVAS = FigureCanvasAgg(Figure())
+
+
+class KernelNotice(anywidget.AnyWidget):
+    """Shows `message` in the page once the kernel behind it has been restarted or shut down; empty until then."""
+
+    _esm = Path(__file__).parent / "kernel_notice.js"
+    message = traitlets.Unicode(
+        "The kernel behind these controls is gone, so they answer no more. "
+        "Run this cell again, after the cells above it (in the menu Run)."
+    ).tag(sync=True)
 
 
 class Explorer:
@@ -38,18 +53,32 @@ class Explorer:
 
     def redraw(self, *_change: Any) -> None:
         """Show the present state in the live widget."""
-        self.picture.value = png(self.figure())
+        self.picture.value = png(self.figure(), compression=1)
         self.words.value = f"<p role='status' aria-live='polite'>{self.text()}</p>"
 
+    def live(self) -> ipywidgets.Widget:
+        """What is shown where a kernel runs."""
+        return watched(self.view)
+
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        return with_fallback(self.view, {"image/png": png(self.figure()), "text/plain": self.text()})
+        return with_fallback(self.live(), {"image/png": png(self.figure()), "text/plain": self.text()})
 
 
-def png(figure: Figure) -> bytes:
-    """The figure as PNG bytes, the same for the same figure."""
+def png(figure: Figure, compression: int = 6) -> bytes:
+    """The figure as PNG bytes, the same for the same figure; `compression` from 0, quick, to 9, small."""
+    # One canvas draws all figures: it remembers how wide its texts are, and drawing text is what takes time.
+    _CANVAS.figure = figure
+    figure.set_canvas(_CANVAS)
+    _CANVAS.draw()  # once; savefig draws a figure with a layout engine twice
     buffer = io.BytesIO()
-    FigureCanvasAgg(figure)
-    figure.savefig(buffer, format="png", dpi=100, metadata={"Software": None})
+    imsave(
+        buffer,
+        _CANVAS.buffer_rgba(),
+        format="png",
+        dpi=figure.dpi,
+        metadata={"Software": None},
+        pil_kwargs={"compress_level": compression},
+    )
     return buffer.getvalue()
 
 
@@ -57,6 +86,11 @@ def with_fallback(widget: ipywidgets.Widget, static: dict[str, Any]) -> dict[str
     """One display bundle: the live widget, and `static` (by mime type) for readers that show no widgets."""
     _allow_in_colab()
     return {VIEW: {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}, **static}
+
+
+def watched(view: ipywidgets.Widget) -> ipywidgets.Widget:
+    """`view`, with a sentence above it that comes up when its kernel is gone."""
+    return ipywidgets.VBox([KernelNotice(), view])
 
 
 def code_marked(text: str) -> str:
@@ -73,7 +107,7 @@ def bar_table(rows: Sequence[tuple[str, float]], label: str, highlight: int | No
     for number, (name, p) in enumerate(rows):
         is_highlight = number == highlight
         colour = plotting.ORANGE if is_highlight else plotting.BLUE
-        fill = f"display:inline-block;height:100%;width:{100 * p:.1f}%;background:{colour}"
+        fill = f"display:block;height:100%;width:{100 * p:.1f}%;background:{colour}"
         text = f"<b>{html.escape(name)}</b>" if is_highlight else html.escape(name)
         bar = f"<span aria-hidden='true' style='{_TRACK}'><span style='{fill}'></span></span>"
         found.append(f"<tr><th scope='row' style='text-align:right'>{text}</th><td>{bar}</td><td>{p:.2f}</td></tr>")

@@ -6,7 +6,7 @@ from typing import Any
 import ipywidgets
 
 from ..exercises.engine import Question
-from .display import code_marked, with_fallback
+from .display import code_marked, watched, with_fallback
 
 _LETTERS = "abcdefgh"
 
@@ -58,7 +58,7 @@ class Quiz:
 def quiz_bundle(notebook: str, questions: Sequence[Question], on_passed: Callable[[], None]) -> dict[str, Any]:
     """Display bundle of a quiz: live radio buttons, and a page on which the answers unfold."""
     return with_fallback(
-        Quiz(questions, on_passed).view,
+        watched(Quiz(questions, on_passed).view),
         {"text/html": _as_html(notebook, questions), "text/plain": _as_text(notebook, questions)},
     )
 

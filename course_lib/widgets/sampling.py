@@ -53,12 +53,13 @@ class SamplingExplorer(Explorer):
 
     def figure(self) -> Figure:
         """The most probable tokens, before and after."""
-        figure = Figure(figsize=(7, 4.8), dpi=100, layout="constrained")
+        figure = Figure(figsize=(7, 4.8), dpi=100, layout="none")  # a layout engine would take as long as the drawing
         before, after = self._probabilities()
         top = before.topk(min(_SHOWN, len(before))).indices
         words = [repr(self._word(token)) for token in top.tolist()]
         title = f"Behind {self.prompt.value!r}"
-        ax = plotting.next_tokens(before[top], after[top], words, ax=figure.subplots(), title=title)
+        ax = figure.add_axes((0.19, 0.11, 0.79, 0.8))
+        plotting.next_tokens(before[top], after[top], words, ax=ax, title=title)
         ax.legend(loc="lower right")
         return figure
 
