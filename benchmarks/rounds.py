@@ -132,7 +132,7 @@ def write(name: str, rows: Mapping[str, Row], packages: Sequence[str] = ("torch"
     path = RESULTS / f"{name}.json"
     draft = path.with_suffix(".part")
     draft.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(draft, path)
+    draft.replace(path)
 
 
 def processor() -> str:

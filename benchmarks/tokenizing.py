@@ -1,4 +1,4 @@
-"""Training BPE and encoding WordPiece, in Python against the Rust of `tokenizers`: `python benchmarks/tokenizing.py`."""
+"""Training BPE and encoding WordPiece, against the Rust of `tokenizers`: `python benchmarks/tokenizing.py`."""
 
 import copy
 import os
