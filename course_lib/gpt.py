@@ -140,7 +140,7 @@ class GPT(nn.Module):
         return self.logits(self.final_norm(x))
 
     def _mask(self, real: Tensor, length: int) -> Tensor | None:
-        """Which keys the last `length` tokens may attend to, `[batch or 1, length, key_len]`, from which of all are real.
+        """Which keys the last `length` tokens may attend to, `[batch or 1, length, key_len]`; `real` is of all keys.
 
         Without padding the batch shares one mask, and a single new token, which may look at everything, needs none.
         """

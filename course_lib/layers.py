@@ -498,7 +498,7 @@ class FusedRMSNorm(RMSNorm):
 
 
 class MergedSelfAttention(SelfAttention):
-    """`SelfAttention` that computes queries, keys and values, where no gradient is wanted, as one product."""
+    """`SelfAttention` that computes queries, keys and values as one product, unless one of its maps is trained."""
 
     def project(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """As `MultiHeadAttention.project`."""
@@ -511,7 +511,7 @@ class MergedSelfAttention(SelfAttention):
 
 
 class MergedSwiGLU(SwiGLU):
-    """`SwiGLU` that computes gates and hidden units, where no gradient is wanted, as one product."""
+    """`SwiGLU` that computes gates and hidden units as one product, unless one of its maps is trained."""
 
     def hidden(self, x: Tensor) -> Tensor:
         """As `SwiGLU.hidden`."""
@@ -541,10 +541,9 @@ class _Merged:
 
 
 def _is_merged(merged: _Merged, parts: Sequence[nn.Module]) -> bool:
-    """Whether the product may stand for its parts: no gradient is asked for, and none was moved or replaced since."""
+    """Whether the product may stand for its parts: none of them is trained, and none was moved or replaced since."""
     return (
-        not torch.is_grad_enabled()
-        and all(type(part) is nn.Linear for part in parts)
+        all(type(part) is nn.Linear and not part.weight.requires_grad for part in parts)
         and parts[0].weight.data_ptr() == merged.weight.data_ptr()
     )
 
@@ -565,9 +564,13 @@ def prepare_for_inference(model: Model) -> Model:
     """Put `model` into the forms that read fastest, in place; returns `model`.
 
     Normalisations are fused, maps that read the same vector are merged, and matrices that are wider than high are
-    laid out in memory as the product with one vector reads them. It can still be trained and saved, but no faster.
+    laid out in memory as the product with one vector reads them. It can be saved as before. Its parameters are frozen:
+    optimisers expect another layout, so load the model anew to train it.
     """
-    fuse(model)
+    fuse(model).requires_grad_(False)
+    for module in model.modules():
+        if isinstance(module, nn.Linear | TokenEmbedding) and module.weight.shape[0] > module.weight.shape[1]:
+            module.weight.data = module.weight.data.T.contiguous().T
     for module in list(model.modules()):
         if type(module) is SelfAttention:
             module.merged = _Merged((module.q_proj, module.k_proj, module.v_proj))
@@ -575,7 +578,4 @@ def prepare_for_inference(model: Model) -> Model:
         elif type(module) is SwiGLU:
             module.merged = _Merged((module.gate, module.up))
             module.__class__ = MergedSwiGLU
-    for module in model.modules():
-        if isinstance(module, nn.Linear | TokenEmbedding) and module.weight.shape[0] > module.weight.shape[1]:
-            module.weight.data = module.weight.data.T.contiguous().T
     return model

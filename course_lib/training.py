@@ -418,8 +418,10 @@ class _Run:
             "numbers": numbers,
             "evaluations": self.history.evaluations,
         }
-        # Cloned, because tied weights share memory, which the format does not allow.
-        tensors = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+        # Cloned, because tied weights share memory and some are stored transposed, which the format does not allow.
+        tensors = {
+            name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
+        }
         with checkpoints.replacing(path) as file:
             save_file(tensors, file, metadata={"record": json.dumps(record)})
 
