@@ -12,7 +12,7 @@ from rounds import Row, summary
 from rounds import main as measure_all
 from sentiment import SEEDS, Data, Measured, fast, trainer
 
-QUICK_TRAIN, QUICK_TEST = 48, 16
+QUICK_TRAIN, QUICK_TEST = 8, 4
 
 
 def sentiment(quick: bool) -> Row:

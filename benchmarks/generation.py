@@ -1,6 +1,8 @@
 """Greedy and beam search with a cache, against transformers' `generate`: `python benchmarks/generation.py`."""
 
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 import transformers
@@ -8,7 +10,7 @@ from rounds import Row, compare, require_equal
 from rounds import main as measure_all
 
 from course_lib import assets, decoding
-from course_lib.gpt import GPT
+from course_lib.gpt import GPT, GPTConfig
 from course_lib.layers import KeyValueCache, prepare_for_inference
 from course_lib.transformer import Transformer
 
@@ -17,14 +19,25 @@ NEW_TOKENS, NUM_BEAMS = 64, 5
 ENGLISH = ["I like red apples.", "The old cats do not sleep.", "Does she want to eat an orange?"]
 
 
+def language_models(folder: str | Path) -> tuple[GPT, transformers.PreTrainedModel]:
+    """Ours and theirs with the weights of one folder."""
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    return prepare_for_inference(GPT.from_pretrained(folder)), theirs
+
+
 @torch.no_grad()
 def greedy(quick: bool) -> Row:
-    """SmolLM2 in float32, one prompt."""
-    folder = assets.fetch("smollm2-135m")
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    theirs = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    own = prepare_for_inference(GPT.from_pretrained("smollm2-135m"))
-    ids = tokenizer(PROMPT, return_tensors="pt")["input_ids"]
+    """SmolLM2 in float32, one prompt; a small model of its form in the quick run."""
+    if quick:
+        torch.manual_seed(0)
+        with tempfile.TemporaryDirectory() as folder:
+            GPT(GPTConfig.llama(vocab_size=97, d_model=32, num_layers=2, num_heads=4)).save_pretrained(folder)
+            own, theirs = language_models(folder)
+        ids = torch.tensor([[3, 1, 4, 1, 5]])
+    else:
+        folder = assets.fetch("smollm2-135m")
+        own, theirs = language_models(folder)
+        ids = transformers.AutoTokenizer.from_pretrained(folder)(PROMPT, return_tensors="pt")["input_ids"]
     real = torch.ones_like(ids)
     new = 2 if quick else NEW_TOKENS
 

@@ -116,7 +116,7 @@ def update(batch: int, width: int, length: int = 64) -> Callable[[], object]:
 
 def text_sizes(quick: bool) -> list[int]:
     """Characters of the texts that tokenizers are measured on."""
-    return [2000, 4000] if quick else [50_000, 100_000, 200_000, 400_000]
+    return [500, 1000] if quick else [50_000, 100_000, 200_000, 400_000]
 
 
 def wordpiece(quick: bool) -> Row:

@@ -31,8 +31,8 @@ def gpt(quick: bool) -> Row:
         own.save_pretrained(folder)
         theirs = transformers.GPT2LMHeadModel.from_pretrained(folder, attn_implementation="sdpa")
     own = fuse(own)
-    length = 16 if quick else LENGTH
-    window = torch.randint(VOCAB_SIZE, (BATCH, length + 1))
+    batch, length = (2, 8) if quick else (BATCH, LENGTH)
+    window = torch.randint(VOCAB_SIZE, (batch, length + 1))
     ids, labels = window[:, :-1].contiguous(), window[:, 1:].contiguous()
     by_course = step_of(own, lambda: training.cross_entropy(own(ids), labels))
     # transformers shifts the labels itself unless it is given shifted ones.
@@ -40,16 +40,16 @@ def gpt(quick: bool) -> Row:
     require_equal(by_course(), by_model(), "the loss of the first step")
     require_equal(by_course(), by_model(), "the loss of the second step")
     repeats = 1 if quick else STEPS
-    sizes = {"batch": BATCH, "length": length, "parameters": sum(p.numel() for p in own.parameters())}
+    sizes = {"batch": batch, "length": length, "parameters": sum(p.numel() for p in own.parameters())}
     return compare(repeated(by_course, repeats), repeated(by_model, repeats), quick, target=0.9) | sizes
 
 
 def adapters(quick: bool) -> Row:
     """MiniLM of transformers as a classifier, adapters of rank 8 by `course_lib.lora` and by peft."""
     folder = assets.fetch("minilm-l6")
-    length = 8 if quick else 64
-    ids = torch.randint(1000, 30000, (BATCH, length), generator=torch.Generator().manual_seed(0))
-    labels = torch.arange(BATCH) % 2
+    batch, length = (2, 8) if quick else (BATCH, 64)
+    ids = torch.randint(1000, 30000, (batch, length), generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(batch) % 2
 
     def classifier() -> nn.Module:
         torch.manual_seed(0)  # of the head
@@ -69,7 +69,7 @@ def adapters(quick: bool) -> Row:
     count = lora.trainable_parameters(own).trainable
     if count != (other := theirs.get_nb_trainable_parameters()[0]):
         raise RuntimeError(f"ours trains {count} parameters, peft {other}")
-    sizes = {"batch": BATCH, "length": length, "rank": RANK, "trained_parameters": count}
+    sizes = {"batch": batch, "length": length, "rank": RANK, "trained_parameters": count}
     return compare(repeated(by_course, repeats), repeated(by_peft, repeats), quick, target=1.0) | sizes
 
 
