@@ -72,6 +72,7 @@ def compare(
     for _ in range(warm_up):
         ours()
         theirs()
+    gc.collect()
     times = []
     for number in range(QUICK_ROUNDS if quick else ROUNDS):
         pair = (ours, theirs) if number % 2 else (theirs, ours)
@@ -96,7 +97,6 @@ def summary(times: Sequence[tuple[float, float]]) -> Row:
 
 def seconds(function: Callable[[], Any]) -> float:
     """Wall time of one call, with the collector out of the way."""
-    gc.collect()
     gc.disable()
     try:
         start = time.perf_counter()
