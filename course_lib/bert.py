@@ -312,6 +312,34 @@ class Bert(_Pretrained):
         pooled = self.pooler(x) if self.pooler else None
         return BertOutput(x, pooled, tuple(states) if need_states else None)
 
+    @torch.no_grad()
+    def encode_all(self, sequences: Sequence[Sequence[int]], tokens_per_batch: int = 1024) -> list[Tensor]:
+        """The vectors of many sequences of ids, `[length, d_model]` each, in their order.
+
+        Sequences of one length share a batch, so nothing is padded and nothing masked: the work is that of the real
+        tokens. Raises ValueError for no sequences, an empty one, or as `forward`.
+        """
+        _require_filled(sequences)
+        by_length: dict[int, list[int]] = {}
+        for index, ids in enumerate(sequences):
+            by_length.setdefault(len(ids), []).append(index)
+        found: dict[int, Tensor] = {}
+        for length, indices in by_length.items():
+            size = max(1, tokens_per_batch // length)
+            for first in range(0, len(indices), size):
+                members = indices[first : first + size]
+                hidden = self(torch.tensor([list(sequences[i]) for i in members])).hidden
+                found.update(zip(members, hidden, strict=True))
+        return [found[index] for index in range(len(sequences))]
+
+
+def _require_filled(sequences: Sequence[Sequence[int]]) -> None:
+    if not len(sequences):
+        raise ValueError("sequences is empty: there is nothing to encode")
+    for index, ids in enumerate(sequences):
+        if not len(ids):
+            raise ValueError(f"sequence {index} is empty: drop it before encoding")
+
 
 def attention_over(input_ids: Tensor, attention_mask: Tensor | None) -> Tensor | None:
     """The mask of the blocks, `[batch, 1 or length, length]`; None if every token may attend to every other."""

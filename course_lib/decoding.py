@@ -278,9 +278,11 @@ class _BeamSearch:
         vocab_size = log_probs.shape[1]
         totals = log_probs + torch.tensor([beam.total for beam in self.beams]).to(log_probs).unsqueeze(1)
         best = totals.flatten().topk(min(2 * self.num_beams, totals.numel()))
+        of_tokens = log_probs.flatten()[best.indices].tolist()
         survivors: list[_Beam] = []
         moves: list[tuple[int, int]] = []
-        for rank, (total, flat) in enumerate(zip(best.values.tolist(), best.indices.tolist(), strict=True)):
+        candidates = zip(best.values.tolist(), best.indices.tolist(), of_tokens, strict=True)
+        for rank, (total, flat, log_prob) in enumerate(candidates):
             if total == -float("inf"):
                 break
             row, token = divmod(flat, vocab_size)
@@ -288,7 +290,7 @@ class _BeamSearch:
                 state = "finished" if rank < self.num_beams else "dropped"
             else:
                 state = "kept" if len(survivors) < self.num_beams else "dropped"
-            node = self._grow(row, token, log_probs[row, token].item(), total, state)
+            node = self._grow(row, token, log_prob, total, state)
             ids = (*self.beams[row].ids, token)
             if state == "finished":
                 self.finished.append(Hypothesis(ids, total, self._score(total, len(ids))))

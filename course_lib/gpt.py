@@ -24,7 +24,7 @@ from course_lib.layers import (
     require_choice,
     require_positive,
 )
-from course_lib.positions import LearnedPositions, sinusoidal
+from course_lib.positions import LearnedPositions, Rotation, rotation, sinusoidal
 
 POSITIONS = ("learned", "rotary", "sinusoidal", "none")
 PUBLISHED_FORMS = (checkpoints.GPT2, checkpoints.LLAMA)
@@ -130,14 +130,33 @@ class GPT(nn.Module):
         real = real_tokens(input_ids, attention_mask)
         if cache is not None:
             real = cache.extend_padding(real)
-        length, key_len = input_ids.shape[1], real.shape[1]
-        positions = (real.cumsum(dim=1) - 1).clamp(min=0)[:, key_len - length :]  # [batch, length]
-        causal = causal_mask(key_len, input_ids.device)[key_len - length :]  # [length, key_len]
-        mask = causal & real.unsqueeze(1)  # [batch, length, key_len]
+        length = input_ids.shape[1]
+        positions = (real.cumsum(dim=1) - 1).clamp(min=0)[:, -length:]  # [batch, length]
+        mask = self._mask(real, length)
         x = self.dropout(self.place(tokens, positions))
+        turn = self._rotation(positions, tokens.dtype)
         for block in self.blocks:
-            x = block(x, mask, positions, cache)
+            x = block(x, mask, turn, cache)
         return self.logits(self.final_norm(x))
+
+    def _mask(self, real: Tensor, length: int) -> Tensor | None:
+        """Which keys the last `length` tokens may attend to, `[batch or 1, length, key_len]`; `real` is of all keys.
+
+        Without padding the batch shares one mask, and a single new token, which may look at everything, needs none.
+        """
+        key_len = real.shape[1]
+        is_full = bool(real.all())
+        if is_full and length == 1:
+            return None
+        causal = causal_mask(key_len, real.device)[key_len - length :]  # [length, key_len]
+        return causal.unsqueeze(0) if is_full else causal & real.unsqueeze(1)
+
+    def _rotation(self, positions: Tensor, dtype: torch.dtype) -> Rotation | None:
+        """The angles of rotary positions, the same for all blocks; None for a model without them."""
+        if self.config.positions != "rotary":
+            return None
+        d_k = self.config.d_model // self.config.num_heads
+        return rotation(positions.unsqueeze(1), d_k, self.config.rotary_base, dtype)  # the heads share them
 
     def place(self, tokens: Tensor, positions: Tensor) -> Tensor:
         """Add positions `[batch, length]` to embeddings `[batch, length, d_model]`, if they are added here at

@@ -3,15 +3,16 @@
 Activations are `[batch, length, d_model]`; masks are boolean, True = may attend (see `attention`).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_lib.attention import MultiHeadAttention
-from course_lib.positions import rotary
+from course_lib.positions import Rotation, rotary
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -257,12 +258,13 @@ class SelfAttention(MultiHeadAttention):
         x: Tensor,
         mask: Tensor | None = None,
         need_weights: bool = False,
-        positions: Tensor | None = None,
+        positions: Tensor | Rotation | None = None,
         cache: KeyValueCache | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """As `MultiHeadAttention.forward`, with x `[batch, length, d_model]` as query, key and value.
 
         `positions`, `[length]` or `[batch, length]`, are used by rotary attention alone; None counts from 0.
+        A stack of layers may compute their rotation once, `[batch, 1, length, d_k / 2]`, and pass that.
         With a `cache` the keys of earlier calls are attended to as well, and `mask` covers them.
         Raises ValueError if rotary attention is given a cache but no positions.
         """
@@ -275,7 +277,11 @@ class SelfAttention(MultiHeadAttention):
             k, v = cache.extend(self, k, v)  # keys are cached after their rotation, which never changes
         return self.attend(q, k, v, mask, need_weights)
 
-    def _positions(self, x: Tensor, positions: Tensor | None, cache: KeyValueCache | None) -> Tensor:
+    def _positions(
+        self, x: Tensor, positions: Tensor | Rotation | None, cache: KeyValueCache | None
+    ) -> Tensor | Rotation:
+        if isinstance(positions, Rotation):
+            return positions
         if positions is None:
             if cache is not None:
                 raise ValueError("rotary attention with a cache needs positions: the new tokens do not start at 0")
@@ -365,7 +371,7 @@ class EncoderBlock(nn.Module):
         self,
         x: Tensor,
         mask: Tensor | None = None,
-        positions: Tensor | None = None,
+        positions: Tensor | Rotation | None = None,
         cache: KeyValueCache | None = None,
     ) -> Tensor:
         """`[batch, length, d_model]` to the same shape; the arguments are those of `SelfAttention.forward`."""
@@ -465,3 +471,111 @@ def record_attention(model: nn.Module) -> Iterator[dict[str, Tensor]]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+# Fast forms ----------------------------------------------------------------------------------------------------
+#
+# The classes above say what is computed; these compute the same in fewer passes over memory, equal up to rounding.
+# `fuse` and `prepare_for_inference` put a model into them, in place: parameters keep their names and their values.
+
+
+class FusedLayerNorm(LayerNorm):
+    """`LayerNorm` by torch's kernel, which stores none of the steps in between."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As `LayerNorm.forward`."""
+        _require_width(x, len(self.weight))
+        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
+
+
+class FusedRMSNorm(RMSNorm):
+    """`RMSNorm` by torch's function."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As `RMSNorm.forward`."""
+        _require_width(x, len(self.weight))
+        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+
+
+class MergedSelfAttention(SelfAttention):
+    """`SelfAttention` that computes queries, keys and values as one product, unless one of its maps is trained."""
+
+    def project(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As `MultiHeadAttention.project`."""
+        parts = (self.q_proj, self.k_proj, self.v_proj)
+        if not (query is key is value and _is_merged(self.merged, parts)):
+            return super().project(query, key, value)
+        sizes = [part.out_features for part in parts]
+        q, k, v = self.merged(query).split(sizes, dim=-1)
+        return self._split_heads(q), self._split_heads(k), self._split_heads(v)
+
+
+class MergedSwiGLU(SwiGLU):
+    """`SwiGLU` that computes gates and hidden units as one product, unless one of its maps is trained."""
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """As `SwiGLU.hidden`."""
+        if not _is_merged(self.merged, (self.gate, self.up)):
+            return super().hidden(x)
+        _require_width(x, self.up.in_features)
+        gate, up = self.merged(x).chunk(2, dim=-1)
+        return self.activation(gate) * up
+
+
+class _Merged:
+    """Several linear maps of one input as one; the parts' parameters become views of it, so that no number is there
+    twice and a change to one is a change to both."""
+
+    def __init__(self, parts: Sequence[nn.Linear]):
+        # Stored transposed: x times it reads memory from front to back, and so do the parts.
+        self.weight = torch.cat([part.weight.detach() for part in parts]).T.contiguous()  # [in, all out]
+        self.bias = None if parts[0].bias is None else torch.cat([part.bias.detach() for part in parts])
+        sizes = [part.out_features for part in parts]
+        for part, weight in zip(parts, self.weight.split(sizes, dim=1), strict=True):
+            part.weight.data = weight.T
+        for part, bias in zip(parts, self.bias.split(sizes) if self.bias is not None else (), strict=False):
+            part.bias.data = bias
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight.T, self.bias)
+
+
+def _is_merged(merged: _Merged, parts: Sequence[nn.Module]) -> bool:
+    """Whether the product may stand for its parts: none of them is trained, and none was moved or replaced since."""
+    return (
+        all(type(part) is nn.Linear and not part.weight.requires_grad for part in parts)
+        and parts[0].weight.data_ptr() == merged.weight.data_ptr()
+    )
+
+
+Model = TypeVar("Model", bound=nn.Module)
+
+_FUSED = {LayerNorm: FusedLayerNorm, RMSNorm: FusedRMSNorm}
+
+
+def fuse(model: Model) -> Model:
+    """Put the normalisations of `model` into their fused forms, in place, for training too; returns `model`."""
+    for module in model.modules():
+        module.__class__ = _FUSED.get(type(module), type(module))  # the same object with another `forward`
+    return model
+
+
+def prepare_for_inference(model: Model) -> Model:
+    """Put `model` into the forms that read fastest, in place; returns `model`.
+
+    Normalisations are fused, maps that read the same vector are merged, and matrices that are wider than high are
+    laid out in memory as the product with one vector reads them. It can be saved as before. Its parameters are frozen:
+    optimisers expect another layout, so load the model anew to train it.
+    """
+    fuse(model).requires_grad_(False)
+    for module in model.modules():
+        if isinstance(module, nn.Linear | TokenEmbedding) and module.weight.shape[0] > module.weight.shape[1]:
+            module.weight.data = module.weight.data.T.contiguous().T
+    for module in list(model.modules()):
+        if type(module) is SelfAttention:
+            module.merged = _Merged((module.q_proj, module.k_proj, module.v_proj))
+            module.__class__ = MergedSelfAttention
+        elif type(module) is SwiGLU:
+            module.merged = _Merged((module.gate, module.up))
+            module.__class__ = MergedSwiGLU
+    return model

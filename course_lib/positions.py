@@ -4,6 +4,8 @@ Attention itself is blind to order: permute the tokens and its outputs are permu
 scheme here breaks that symmetry. Positions count from 0.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
@@ -80,11 +82,31 @@ class LearnedPositions(nn.Module):
         return self.weight[positions]
 
 
-def rotary(x: Tensor, positions: Tensor, base: float = 10000.0) -> Tensor:
+class Rotation(NamedTuple):
+    """The angles of rotary positions: cosine and sine, `[..., seq, d_head / 2]` each."""
+
+    cos: Tensor
+    sin: Tensor
+
+
+def rotation(positions: Tensor, d_head: int, base: float = 10000.0, dtype: torch.dtype = torch.float32) -> Rotation:
+    """What `rotary` turns by at `positions` `[..., seq]`: compute it once where many layers share the positions.
+
+    Raises ValueError for an odd `d_head`.
+    """
+    _require_even("d_head", d_head)
+    # Angles need float32 at least: bfloat16 cannot tell position 256 from 257.
+    exact = torch.promote_types(dtype, torch.float32)
+    angles = positions[..., None].to(exact) * _pair_frequencies(d_head, base, exact, positions.device)
+    return Rotation(angles.cos().to(dtype), angles.sin().to(dtype))
+
+
+def rotary(x: Tensor, positions: Tensor | Rotation, base: float = 10000.0) -> Tensor:
     """Rotate queries or keys by an angle that grows with their position (RoPE, Su et al. 2021).
 
     `x` is `[..., seq, d_head]`; `positions` is `[seq]`, or any shape that broadcasts against `[..., seq]`,
-    such as `[batch, 1, seq]` for heads that share the positions of their row. Returns the shape of `x`.
+    such as `[batch, 1, seq]` for heads that share the positions of their row; or their `rotation`, computed
+    before. Returns the shape of `x`.
 
     Coordinates i and i + d_head / 2 form a pair (Llama's half-split layout, where the paper pairs
     neighbours) and turn by `position` · base^(-2i / d_head) radians. A rotation keeps lengths, and the dot
@@ -97,6 +119,15 @@ def rotary(x: Tensor, positions: Tensor, base: float = 10000.0) -> Tensor:
     if x.ndim < 2:
         raise ValueError(f"x has shape {tuple(x.shape)}; expected [..., seq, d_head]")
     _require_even("d_head", x.shape[-1])
+    if not isinstance(positions, Rotation):
+        _require_positions(positions, x)
+        positions = rotation(positions.to(x.device), x.shape[-1], base, x.dtype)
+    cos, sin = positions  # [..., seq, d_head / 2]
+    first, second = x.chunk(2, dim=-1)  # [..., seq, d_head / 2] each
+    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+
+
+def _require_positions(positions: Tensor, x: Tensor) -> None:
     if positions.ndim == 0 or positions.shape[-1] != x.shape[-2]:
         raise ValueError(
             f"positions {tuple(positions.shape)} must end in the sequence length {x.shape[-2]} of x {tuple(x.shape)}"
@@ -107,9 +138,3 @@ def rotary(x: Tensor, positions: Tensor, base: float = 10000.0) -> Tensor:
             f"positions {tuple(positions.shape)} do not broadcast against {tuple(x.shape[:-1])}, all axes of x but "
             "the last: pass [seq], or [batch, 1, seq] for heads that share them"
         )
-    # Angles need float32 at least: bfloat16 cannot tell position 256 from 257.
-    dtype = torch.promote_types(x.dtype, torch.float32)
-    angles = positions[..., None].to(dtype) * _pair_frequencies(x.shape[-1], base, dtype, x.device)
-    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)  # [..., seq, d_head / 2]
-    first, second = x.chunk(2, dim=-1)  # [..., seq, d_head / 2] each
-    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)

@@ -56,9 +56,14 @@ def cross_entropy(logits: Tensor, labels: Tensor, ignore: int = -100, label_smoo
                 f"label {extreme} is outside the vocabulary of {vocab_size} (0 to {vocab_size - 1}); "
                 f"positions to skip are labelled {ignore}"
             )
-    log_probs = logits[counted].log_softmax(dim=-1)  # [counted, vocab_size]
-    likelihood = log_probs.gather(-1, labels[counted].unsqueeze(-1)).squeeze(-1)
-    loss = -(1 - label_smoothing) * likelihood - label_smoothing * log_probs.mean(dim=-1)
+    if counted.all():
+        logits, labels = logits.reshape(-1, vocab_size), labels.reshape(-1)  # the same rows, not copied
+    else:
+        logits, labels = logits[counted], labels[counted]
+    log_probs = logits.log_softmax(dim=-1)  # [counted, vocab_size]
+    loss = -(1 - label_smoothing) * log_probs.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+    if label_smoothing:
+        loss = loss - label_smoothing * log_probs.mean(dim=-1)
     return loss.mean()
 
 
@@ -418,8 +423,10 @@ class _Run:
             "numbers": numbers,
             "evaluations": self.history.evaluations,
         }
-        # Cloned, because tied weights share memory, which the format does not allow.
-        tensors = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+        # Cloned, because tied weights share memory and some are stored transposed, which the format does not allow.
+        tensors = {
+            name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
+        }
         with checkpoints.replacing(path) as file:
             save_file(tensors, file, metadata={"record": json.dumps(record)})
 

@@ -113,7 +113,7 @@ class Decoder(nn.Module):
         self.norm = LayerNorm(config.d_model, config.norm_eps)
 
     def forward(
-        self, x: Tensor, memory: Tensor, mask: Tensor, memory_mask: Tensor, cache: KeyValueCache | None
+        self, x: Tensor, memory: Tensor, mask: Tensor | None, memory_mask: Tensor, cache: KeyValueCache | None
     ) -> Tensor:
         """`[batch, target_len, d_model]` to the same shape."""
         for block in self.blocks:
@@ -176,8 +176,10 @@ class Transformer(nn.Module):
         real = target_ids != self.config.pad_id  # [batch, target_len]
         if cache is not None:
             real = cache.extend_padding(real)  # [batch, key_len]: the cached target and the new one
-        causal = causal_mask(real.shape[1], x.device)[-target_ids.shape[1] :]  # [target_len, key_len]
-        mask = causal & real.unsqueeze(1)  # [batch, target_len, key_len]
+        mask = None  # a single new token may look at everything that is no padding
+        if target_ids.shape[1] > 1 or not real.all():
+            causal = causal_mask(real.shape[1], x.device)[-target_ids.shape[1] :]  # [target_len, key_len]
+            mask = causal & real.unsqueeze(1)  # [batch, target_len, key_len]
         return self.logits(self.decoder(x, memory, mask, memory_mask, cache))
 
     def embed(self, embedding: TokenEmbedding, ids: Tensor, start: int = 0) -> Tensor:

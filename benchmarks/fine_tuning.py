@@ -1,0 +1,48 @@
+"""Fine-tuning MiniLM on movie-review snippets, the fast recipe against Trainer: `python benchmarks/fine_tuning.py`.
+
+Both train on the same snippets for one epoch and are scored on the same held-out ones; a round is one seed. Trainer has
+its defaults and pads each batch to its longest. Notebook 15 tells the same story from `sentiment.py`, with more runs.
+"""
+
+from collections.abc import Sequence
+from statistics import mean
+
+import transformers
+from rounds import Row, summary
+from rounds import main as measure_all
+from sentiment import SEEDS, Data, Measured, fast, trainer
+
+QUICK_TRAIN, QUICK_TEST = 8, 4
+
+
+def sentiment(quick: bool) -> Row:
+    """Seconds of processor time and accuracy of each seed's two runs."""
+    data = Data()
+    if quick:
+        data.rows = {"train": data.rows["train"][:QUICK_TRAIN], "test": data.rows["test"][:QUICK_TEST]}
+        data.labels["test"] = data.labels["test"][:QUICK_TEST]
+    runs: list[tuple[Measured, Measured]] = []
+    for seed in SEEDS[:2] if quick else SEEDS:
+        pair = {}
+        for name in ("ours", "theirs") if seed % 2 else ("theirs", "ours"):
+            is_ours = name == "ours"
+            pair[name] = fast(data, data.rows["train"], seed) if is_ours else trainer(data, seed)
+        runs.append((pair["ours"], pair["theirs"]))
+    row = summary([(own["cpu_seconds"], other["cpu_seconds"]) for own, other in runs])
+    accuracies = {
+        f"{name}_accuracy": [run[side]["accuracy"] for run in runs] for side, name in enumerate(("ours", "theirs"))
+    }
+    lead = mean(own["accuracy"] - other["accuracy"] for own, other in runs)
+    sizes = {"train": len(data.rows["train"]), "test": len(data.rows["test"])}
+    return row | {"target": 0.35} | accuracies | {"mean_lead": round(lead, 4)} | sizes
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print, and write the result file."""
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    measure_all("fine_tuning", {"sentiment": sentiment}, ("torch", "transformers", "accelerate"), arguments)
+
+
+if __name__ == "__main__":
+    main()
