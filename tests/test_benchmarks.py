@@ -34,6 +34,7 @@ def results() -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (BENCHMARKS / "results").iterdir()}
 
 
+@pytest.mark.slow
 @pytest.mark.assets
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_script_runs_in_small_and_writes_nothing(name, capsys):
