@@ -27,7 +27,7 @@ IGNORED = {"nbval-ignore-output", "nbval-skip"}
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:home|root|tmp|work|usr|opt|Users|private|var|mnt|content)/|[A-Z]:\\\\")
 MOST_LINES = 25
 # Figures whose titles do no more than name their panels as yet. This list only ever gets shorter.
-NAMED_ONLY = {"01.4", "02.3", "04.1", "04.2", "04.3", "04.4", "07.4", "08.5", "09.5", "10.5", "13.3", "16.2"}
+NAMED_ONLY = {"02.3", "04.1", "04.2", "04.3", "04.4", "07.4", "08.5", "09.5", "10.5", "13.3", "16.2"}
 CELL_MEMORY = 1536
 
 pytestmark = pytest.mark.notebooks
