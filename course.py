@@ -501,6 +501,12 @@ COMMANDS = {
         "build the rendered course, with glossary, gallery and reference, and open it",
         ["site", "site --no-open --to public"],
     ),
+    "slides": (
+        handing_over("-m", "tools.slides", extras=["docs"]),
+        "[--to DIR]",
+        "write the slides of each part, made from the notebooks (for instructors)",
+        ["slides", "slides --to talk"],
+    ),
     "badges": (
         handing_over("-m", "tools.badges"),
         "[OWNER/NAME]",

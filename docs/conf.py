@@ -28,6 +28,7 @@ extensions = [
     "course_map",
     "gallery",
     "glossary_links",
+    "instructor",
     "native_math",
 ]
 exclude_patterns = ["_ext", "_static", "_templates"]

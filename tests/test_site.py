@@ -115,7 +115,9 @@ def test_every_public_module_is_in_the_reference(pages):
 
 
 def test_instructors_find_their_page(pages):
-    assert {"teaching.html", "authoring.html", "glossary.html", "gallery.html"} <= set(pages["index.html"].links)
+    assert {"instructor/index.html", "authoring.html", "glossary.html", "gallery.html"} <= set(
+        pages["index.html"].links
+    )
 
 
 def test_launch_buttons_are_the_badges(pages):

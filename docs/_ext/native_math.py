@@ -7,6 +7,7 @@ in the wheel of `ziamath`, cut down to the characters that formulas use.
 import html
 import io
 import re
+from functools import cache
 from importlib import resources
 from pathlib import Path
 
@@ -72,6 +73,7 @@ class SignsStay(SphinxTransform):
                 formula.parent.replace(formula, together)
 
 
+@cache
 def font():
     """The font as the bytes of a WOFF file."""
     source = resources.files("ziamath.fonts").joinpath("STIXTwoMath-Regular.ttf")
