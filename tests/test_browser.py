@@ -22,9 +22,11 @@ CHANGED = f"""(output, before) => {{
   const now = ({STATE})(output), differs = kind => now[kind].join() !== before[kind].join();
   return differs("words") && (differs("pictures") || !before.pictures.length);
 }}"""
-# The key that moves a control: a list goes down, a slider at its upper end back, all else to the right.
-KEY = """control => control.tagName === "SELECT" ? "ArrowDown"
-  : control.ariaValueMax && control.ariaValueNow === control.ariaValueMax ? "ArrowLeft" : "ArrowRight" """
+# The keys that move a control: a list is opened first, for JupyterLab takes the arrows of a closed one for itself; a
+# slider at its upper end goes back, all else to the right.
+KEYS = """control => control.tagName === "SELECT"
+  ? ["Space", control.selectedIndex === control.options.length - 1 ? "ArrowUp" : "ArrowDown", "Enter"]
+  : [control.ariaValueMax && control.ariaValueNow === control.ariaValueMax ? "ArrowLeft" : "ArrowRight"] """
 
 # Stand-ins for what cost the notebooks a model: names that the notebook's own call of the explorer reads.
 PREPARED = {
@@ -101,7 +103,7 @@ SHOWN = {name: call for twin in twins() for name, call in explorers(twin)}
 
 
 def assert_first_control_moves(page, output, name):
-    """Focus what Tab comes to first, press its key, and see other pictures and other words."""
+    """Focus what Tab comes to first, press its keys, and see other pictures and other words."""
     output.scroll_into_view_if_needed()
     controls = [
         one for one in output.locator(FIRST).all() if one.is_visible() and one.evaluate("one => one.tabIndex >= 0")
@@ -111,7 +113,9 @@ def assert_first_control_moves(page, output, name):
     before = output.evaluate(STATE)
     assert before["words"], f"{name} does not say in words what it shows"
     for _ in range(2):  # the first entry of a list may be what is shown already
-        page.keyboard.press(controls[0].evaluate(KEY))
+        for key in controls[0].evaluate(KEYS):
+            page.keyboard.press(key)
+            page.wait_for_timeout(100)  # a list takes a moment to open
         for _ in range(50):
             if output.evaluate(CHANGED, before):
                 return

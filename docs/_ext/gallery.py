@@ -20,6 +20,7 @@ from sphinx.util.docutils import SphinxDirective
 from course_lib import plotting
 from course_lib.syllabus import PARTS
 
+LINK = re.compile(r"\]\((?=\d\d_\w+\.ipynb)")
 CAPTION = re.compile(r"Figure (\d\d)\.(\d+)\.\s")
 CALL = re.compile(r"plotting\.(\w+)\(")
 
@@ -111,7 +112,8 @@ class Gallery(SphinxDirective):
         to = f"{page}#{anchor(caption)}" if anchor(caption) else page
         image = nodes.image(uri=self.stored_image(png), alt=alt, loading="lazy")
         text = nodes.caption("", "")
-        self.state.nested_parse([caption], self.content_offset, text)
+        # A notebook links to its neighbours; this page stands one folder above them.
+        self.state.nested_parse([LINK.sub("](notebooks/", caption)], self.content_offset, text)
         if text.children:
             text.children = text.children[0].children
             for child in text.children:
