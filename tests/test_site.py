@@ -177,7 +177,8 @@ def read(path):
 
 def test_links_out_are_to_the_repository_and_to_sources(pages):
     hosts = {urlsplit(link).hostname for page in pages.values() for link in page.links if link.startswith("http")}
-    assert hosts <= {"github.com", "colab.research.google.com", "mybinder.org"}
+    hubs = {"tljh.jupyter.org", "nbgitpuller.readthedocs.io"}  # whose own pages say how to set one up
+    assert hosts <= {"github.com", "colab.research.google.com", "mybinder.org", *hubs}
 
 
 # ------------------------------------------------------------------------------------------ reading
