@@ -32,12 +32,12 @@ import psutil
 from nbclient import NotebookClient
 
 from course_lib import assets, syllabus
+from tools import compare_runs
 
 RESULTS = Path(__file__).parent / "results" / "ten_learners.json"
 NOTEBOOK = syllabus.BY_NUMBER["13"]
 LEARNERS = 10
 THREADS = "1"
-WIDGET = "application/vnd.jupyter.widget-view+json"
 KINDS = ("rss", "pss", "uss")
 # Without these two even the superuser obeys the permissions of files.
 GIVEN_UP = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
@@ -113,10 +113,10 @@ async def room(cache: Path, learners: int) -> dict:
             sample()
             await asyncio.sleep(0.5)
 
-    async def learn(number: int, folder: Path) -> list:
+    async def learn(number: int, folder: Path) -> nbformat.NotebookNode:
         notebook = nbformat.read(Path(__file__).parents[1] / "notebooks" / f"{NOTEBOOK.stem}.ipynb", as_version=4)
         path = {"metadata": {"path": str(folder)}}
-        client = NotebookClient(notebook, timeout=900, resources=path)
+        client = NotebookClient(notebook, timeout=900, resources=path, coalesce_streams=True)
         env = os.environ | {"COURSE_CACHE": str(cache), "OMP_NUM_THREADS": THREADS, "HF_HUB_OFFLINE": "1"}
         async with client.async_setup_kernel(env=env | {"COURSE_PROGRESS": str(folder / "progress.json")}):
             kernels[number] = psutil.Process(client.km.provisioner.pid)
@@ -124,42 +124,30 @@ async def room(cache: Path, learners: int) -> dict:
                 await client.async_execute_cell(cell, index)
             await everybody_done.wait()
             watcher.cancel()  # before the first of them is gone
-        return [shown(cell.outputs) for cell in notebook.cells if cell.cell_type == "code"]
+        return notebook
 
     with tempfile.TemporaryDirectory(prefix="course-learners-") as homes:
         folders = [Path(homes, str(number)) for number in range(learners)]
         for folder in folders:
             folder.mkdir()
         watcher = asyncio.create_task(watch())
-        outputs = await asyncio.gather(*(learn(number, folder) for number, folder in enumerate(folders)))
+        notebooks = await asyncio.gather(*(learn(number, folder) for number, folder in enumerate(folders)))
     return {
         "learners": learners,
-        "finished": len(outputs),
-        "outputs_are_equal": report_differences(outputs),
+        "finished": len(notebooks),
+        "outputs_are_equal": report_differences(notebooks),
         "seconds": round(time.monotonic() - start),
         "peak_mib_of_each": [mebibytes(peaks[number]) for number in range(learners)],
         "peak_mib_of_all": mebibytes(most),
     }
 
 
-def shown(outputs: list[dict]) -> tuple[str, list[dict]]:
-    """What a cell printed, and its other outputs: without what differs between two equal runs.
-
-    That is where a stream was cut into messages, what libraries write to stderr (as in the strict comparison of the
-    notebooks), counters, metadata and the random name of a widget.
-    """
-    printed = "".join(output["text"] for output in outputs if output.get("name") == "stdout")
-    others = [output for output in outputs if output["output_type"] != "stream"]
-    return printed, [{kind: data for kind, data in output["data"].items() if kind != WIDGET} for output in others]
-
-
-def report_differences(outputs: list[list]) -> bool:
-    """True where all learners saw the same; else says on stderr what the first other one saw."""
-    for number, seen in enumerate(outputs):
-        for cell, (first, own) in enumerate(zip(outputs[0], seen, strict=True)):
-            if own != first:
-                print(f"code cell {cell}: learner 0 saw {first}\nlearner {number} saw {own}", file=sys.stderr)
-                return False
+def report_differences(notebooks: list[nbformat.NotebookNode]) -> bool:
+    """True where all learners saw the same, but for live widgets; else says on stderr what another one saw."""
+    for number, notebook in enumerate(notebooks):
+        for change in compare_runs.changes(notebooks[0], notebook):
+            print(f"learner {number}, not as learner 0: {compare_runs.described(change)}", file=sys.stderr)
+            return False
     return True
 
 

@@ -355,6 +355,7 @@ def in_the_output(attentions, heads):
 
 @contextmanager
 def swallowing(attentions, heads):
+    """Wrong on purpose, as an answer to 11.6: an error inside the block is lost."""
     try:
         with reference("11.6")(attentions, heads):
             yield

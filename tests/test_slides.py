@@ -85,9 +85,11 @@ def test_rows_are_shared_out_evenly():
 
 
 @pytest.mark.browser
-def test_every_slide_fits(page, written):
+def test_every_slide_fits(chromium, written):
+    page = chromium.new_page()
     page.set_viewport_size({"width": 1280, "height": 764})
     for path in written:
         page.goto(path.as_uri())
         assert page.locator(".slide").count() > 10
         assert page.evaluate(FITS) == [], path.name
+    page.close()

@@ -1,7 +1,7 @@
 """What differs between the outputs of two runs of one notebook, and a report that shows it.
 
-Compared as the strict re-run compares: everything that is text, and stderr; pictures by their pixels. Not compared:
-cells tagged for it (timings), SVG (random ids), metadata and execution counts.
+Compared as the strict re-run compares, and beyond it stderr, and pictures by their pixels. Not compared: cells tagged
+for it, SVG (random ids), metadata and execution counts.
 """
 
 import base64

@@ -33,7 +33,9 @@ ROOM, LINE, ROW, CODE = 530, 45, 33, 32
 # Characters that fit into a line of text, a row of a table, a line of code; signs in a formula of full size.
 TEXT_WIDE, ROW_WIDE, CODE_WIDE, FORMULA_WIDE = 58, 72, 84, 56
 EXERCISE = re.compile(r"### Exercise (\d\d\.\d+) · ")
+# "*Before you run it:*", "*While it runs:*", "*Before you run it* (it takes a minute):" and their like.
 PREDICTION = re.compile(r"\*(?:Before you (?:run it|go on)|While it runs)\b")
+PRINTED_LINES = 12
 FIGURE = re.compile(r"\*(Figure \d\d\.\d+|Explorer)[.:]\s*")
 
 
@@ -76,6 +78,18 @@ def height(markdown: str) -> int:
     return total
 
 
+def without_links(markdown: str) -> str:
+    """Markdown whose links are their words: a link of a notebook leads nowhere from another folder."""
+    return re.sub(r"(?<!!)\[([^\]]+)\]\([^)\s]*\)", r"\1", markdown)
+
+
+def printed_by(cell: dict) -> str:
+    """The first lines of what a stored cell prints."""
+    text = "".join("".join(output.get("text", "")) for output in cell.get("outputs", []) if output.get("name"))
+    lines = text.rstrip().splitlines()
+    return "\n".join([*lines[:PRINTED_LINES], *(["…"] if len(lines) > PRINTED_LINES else [])])
+
+
 def first_sentences(text: str, room: int) -> str:
     """As many whole sentences from the beginning as there is room for, and at least one."""
     pieces = re.split(r"(?<=[.?!])\s+(?=[A-Z\"“*$`\d])", text)
@@ -92,7 +106,7 @@ def first_sentences(text: str, room: int) -> str:
 def blocks(source: str) -> Iterator[str]:
     """The paragraphs, lists, tables, formulas and listings of Markdown, each whole; links become their words."""
     source = re.sub(r"\[!\[[^\]]*\]\([^)]*\)\]\([^)]*\)", "", source)
-    source = re.sub(r"(?<!!)\[([^\]]+)\]\([^)\s]*\)", r"\1", source)
+    source = without_links(source)
     block: list[str] = []
     fenced = False
     for line in [*source.splitlines(), ""]:
@@ -270,12 +284,9 @@ class Builder:
 
     def code(self, cell: dict, source: str) -> None:
         """A cell: its picture waits for the caption, a stub goes on the slide of its exercise."""
-        printed = "".join("".join(output.get("text", "")) for output in cell["outputs"] if output.get("name"))
-        for slide in self.asked:
-            if printed.strip():
-                lines = printed.rstrip().splitlines()
-                text = "\n".join([*lines[:12], *(["…"] if len(lines) > 12 else [])])
-                slide.notes.append(f"The cell prints:\n\n```text\n{text}\n```")
+        if printed := printed_by(cell):
+            for slide in self.asked:
+                slide.notes.append(f"The cell prints:\n\n```text\n{printed}\n```")
         self.asked = []
         for output in cell["outputs"]:
             if "image/png" in output.get("data", {}):

@@ -25,9 +25,6 @@ from course_lib.syllabus import BY_NUMBER, PARTS
 from tools import slides
 
 PAGES = ROOT / "docs" / "instructor"
-# "*Before you run it:*", "*While it runs:*", "*Before you run it* (it takes a minute):" and their like.
-PREDICTION = re.compile(r"\*(?:Before you (?:run it|go on)|While it runs)\b")
-PRINTED_LINES = 12
 
 
 class Prediction(NamedTuple):
@@ -55,18 +52,6 @@ class Minutes(NamedTuple):
 # ------------------------------------------------------------------------------------------ collecting
 
 
-def without_links(markdown):
-    """Markdown whose links are their words: a link of a notebook leads nowhere from another folder."""
-    return re.sub(r"(?<!!)\[([^\]]+)\]\([^)\s]*\)", r"\1", markdown)
-
-
-def printed_by(cell):
-    """The first lines of what a stored cell prints."""
-    text = "".join("".join(output.get("text", "")) for output in cell.get("outputs", []) if output.get("name"))
-    lines = text.rstrip().splitlines()
-    return "\n".join([*lines[:PRINTED_LINES], *(["…"] if len(lines) > PRINTED_LINES else [])])
-
-
 def predictions(notebook):
     """The questions of a parsed stored notebook, in its order."""
     section, waiting = "", []
@@ -76,11 +61,11 @@ def predictions(notebook):
             for block in source.split("\n\n"):
                 if block.startswith("## "):
                     section = block.splitlines()[0].removeprefix("## ")
-                elif found := PREDICTION.search(block):
-                    waiting.append((section, without_links(block[found.start() :])))
+                elif found := slides.PREDICTION.search(block):
+                    waiting.append((section, slides.without_links(block[found.start() :])))
         else:
             for asked, question in waiting:
-                yield Prediction(asked, question, printed_by(cell))
+                yield Prediction(asked, question, slides.printed_by(cell))
             waiting = []
 
 
