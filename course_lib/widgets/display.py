@@ -110,7 +110,8 @@ def bar_table(rows: Sequence[tuple[str, float]], label: str, highlight: int | No
         fill = f"display:block;height:100%;width:{100 * p:.1f}%;background:{colour}"
         text = f"<b>{html.escape(name)}</b>" if is_highlight else html.escape(name)
         bar = f"<span aria-hidden='true' style='{_TRACK}'><span style='{fill}'></span></span>"
-        found.append(f"<tr><th scope='row' style='text-align:right'>{text}</th><td>{bar}</td><td>{p:.2f}</td></tr>")
+        head = f"<th scope='row' style='text-align:right;font-weight:normal'>{text}</th>"
+        found.append(f"<tr>{head}<td>{bar}</td><td>{p:.2f}</td></tr>")
     return f"<table aria-label='{html.escape(label)}' style='border-spacing:8px 2px'>{''.join(found)}</table>"
 
 
