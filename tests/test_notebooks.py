@@ -16,6 +16,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from markdown_it import MarkdownIt
 
 from course_lib import syllabus
 from course_lib.exercises import EXERCISES, QUIZZES
@@ -111,6 +112,15 @@ def test_no_progress_bar_is_left_over(stored):
     for cell, output in outputs(stored):
         text = output.get("text", "") + output.get("data", {}).get("text/plain", "")
         assert not re.search(r"\d%\|", text), (text[:60], cell.source[:80])
+
+
+def test_no_star_is_left_over(stored):
+    """Emphasis that does not begin or end where it should shows its star."""
+    for cell in stored.cells:
+        if cell.cell_type == "markdown":
+            source = re.sub(r"\$\$.*?\$\$|\$[^$\n]*\$", "`formula`", cell.source, flags=re.DOTALL)
+            pieces = [piece for block in MarkdownIt().enable("table").parse(source) for piece in block.children or ()]
+            assert not [piece.content for piece in pieces if piece.type == "text" and "*" in piece.content]
 
 
 def test_every_figure_has_an_alternative_text(stored):
