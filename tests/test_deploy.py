@@ -210,6 +210,7 @@ def test_ten_learners_finished_from_a_read_only_cache(room):
     together = room["together"]
     assert (room["cache_is_read_only"], room["notebook"]) == (True, "13")
     assert together["learners"] == together["finished"] == len(together["peak_mib_of_each"]) == 10
+    assert together["outputs_are_equal"]
 
 
 def test_shared_memory_is_counted_once(room):
