@@ -424,7 +424,8 @@ def test_a_failure_leaves_the_earlier_archive(tmp_path):
 
 def test_files_of_the_course_with_and_without_git(tmp_path):
     made = lay_out(tmp_path / "course")
-    for name in (".venv/bin/python", "build/site/x.html", "course_lib/__pycache__/x.pyc", "solved/02.ipynb"):
+    generated = (".venv/bin/python", "build/site/x.html", "course_lib/__pycache__/x.pyc", "solved/02.ipynb")
+    for name in (*generated, "course-bundle.zip", "new.zip.partial"):
         (made / name).parent.mkdir(parents=True, exist_ok=True)
         (made / name).touch()
     expected = {f"course/{name}" for name in (*COURSE, "course.py")}

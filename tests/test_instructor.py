@@ -103,6 +103,23 @@ def test_schedules_give_a_whole_notebook_its_time():
                 assert minutes == BY_NUMBER[found[1]].minutes
 
 
+def test_six_weeks_take_what_is_promised():
+    text = read(GUIDE / "schedules.md").partition("## Six weeks")[2]
+    home = [line for line in text.splitlines() if line.startswith("At home: ")]
+    minutes = [sum(map(int, re.findall(r"\((\d+) minutes\)", line))) for line in home]
+    assert f"{min(minutes)} to {max(minutes)} minutes at home" in text
+    by_choice = {"16", "17", "18"}
+    named = set(LINK.findall(text))
+    assert named == set(BY_NUMBER)
+    assert f"takes {len(named - by_choice) + 1} or more of the twenty" in text
+
+
+def test_checklist_names_the_exercises_on_paper():
+    (listed,) = re.findall(r"paper for ([\d., and]+),", read(GUIDE / "room.md"))
+    on_paper = [exercise.id for exercise in EXERCISES.values() if "on paper" in exercise.title]
+    assert {*on_paper} <= {*re.findall(r"\d\d\.\d", listed)}
+
+
 # ------------------------------------------------------------------------------------------ the self-test
 
 

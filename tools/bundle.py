@@ -22,6 +22,7 @@ EXTRAS = ["lab"]
 # What is not the course, where git cannot say what is.
 GENERATED = {".git", ".hypothesis", ".ipynb_checkpoints", ".pytest_cache", ".ruff_cache", ".venv", "__pycache__"}
 GENERATED |= {"build", "dist", "solved"}
+BUNDLES = {".zip", ".partial"}  # a learner's folder may still hold the one it came from
 PACKED = {".whl", ".safetensors", ".png", ".svg", ".woff2"}  # nothing is gained by compressing them
 
 
@@ -32,6 +33,7 @@ def course_files(root: Path) -> dict[str, Path]:
         paths = [root / name for name in listed.stdout.decode("utf-8").split("\0") if name]
     else:
         paths = [path for path in root.rglob("*") if not GENERATED & set(path.relative_to(root).parts)]
+        paths = [path for path in paths if path.suffix not in BUNDLES]
     return {f"course/{path.relative_to(root).as_posix()}": path for path in paths if path.is_file()}
 
 
