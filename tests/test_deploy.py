@@ -55,6 +55,23 @@ def copied(folder):
     return folder
 
 
+def test_pages_run_modules_with_the_python_that_has_the_packages():
+    """The launcher runs with any Python; what it installed is in .venv, in an image or on a hub."""
+    pages = [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").glob("*.md"),
+        *PAGES.glob("*.md"),
+        *(ROOT / "docs").glob("instructor/*.md"),
+    ]
+    commands = {
+        (path.name, line)
+        for path in pages
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if re.search(r"(?<![\w/.])python (-m|benchmarks|tools)", line) and not line.startswith(("RUN ", "<!-- "))
+    }
+    assert commands == set()
+
+
 # ------------------------------------------------------------------------------------------ container
 
 
