@@ -491,9 +491,9 @@ COMMANDS = {
     ),
     "solved": (
         handing_over("-m", "tools.solved", extras=["lab", "test"]),
-        "DIR",
+        "DIR [NN ...]",
         "write every notebook with its exercises solved (for instructors)",
-        ["solved solved"],
+        ["solved solved", "solved solved 02 13"],
     ),
     "site": (
         handing_over("-m", "tools.site", extras=["docs"]),
