@@ -37,3 +37,9 @@ def test_nothing_is_chosen_at_first():
     quiz, _ = answered(QUIZZES["00"], [None] * 5)
     assert all(explanation.value == "" for explanation in quiz.explanations)
     assert quiz.score.value == "0 of 5 right"
+
+
+def test_no_choice_shows_the_marks_of_code():
+    for questions in QUIZZES.values():
+        for choice in answered(questions, [None] * len(questions))[0].choices:
+            assert "`" not in "".join(choice.options), choice.options

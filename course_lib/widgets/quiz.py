@@ -32,7 +32,7 @@ class Quiz:
     @staticmethod
     def _choice(question: Question) -> ipywidgets.RadioButtons:
         return ipywidgets.RadioButtons(
-            options=[choice.text for choice in question.choices],
+            options=[choice.text.replace("`", "") for choice in question.choices],  # a label shows no code
             value=None,
             layout=ipywidgets.Layout(width="auto"),
         )
