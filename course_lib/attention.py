@@ -224,7 +224,10 @@ class MultiHeadAttention(nn.Module):
             heads, weights = scaled_dot_product_attention(q, k, v, mask, dropout_p)
         else:
             grouped = self.num_kv_heads < self.num_heads
-            heads = F.scaled_dot_product_attention(q, k, v, mask, dropout_p, enable_gqa=grouped)
+            # Told of causality in place of a mask, the kernel leaves out the keys that no query of a block may see.
+            is_causal = mask is not None and _is_causal(mask)
+            mask = None if is_causal else mask
+            heads = F.scaled_dot_product_attention(q, k, v, mask, dropout_p, is_causal, enable_gqa=grouped)
             weights = None
         # [batch, num_heads, query, d_k] -> [batch, query, num_heads, d_k] -> [batch, query, d_model]
         merged = heads.transpose(-3, -2).flatten(-2)
@@ -276,6 +279,14 @@ def _over_heads(mask: Tensor, scores_shape: tuple[int, ...]) -> Tensor:
         return mask
     _check_mask(mask, scores_shape[:-3] + scores_shape[-2:])
     return torch.atleast_2d(mask).unsqueeze(-3)  # [batch, query, key] -> [batch, 1, query, key]
+
+
+def _is_causal(mask: Tensor) -> bool:
+    """Whether one causal mask holds for all sequences and heads."""
+    n = mask.shape[-1]
+    if mask.shape[-2] != n or mask.numel() != n * n:
+        return False
+    return torch.equal(mask.reshape(n, n), causal_mask(n, mask.device))
 
 
 def _check_lengths(key: Tensor, value: Tensor) -> None:

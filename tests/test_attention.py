@@ -461,6 +461,32 @@ def test_masks_of_every_documented_shape(shape, need_weights):
         assert not weights[~full].any()
 
 
+@pytest.mark.parametrize(
+    ("mask", "is_told"),
+    [
+        (causal_mask(KEY), True),
+        (causal_mask(KEY).unsqueeze(0), True),
+        (causal_mask(KEY).logical_xor(F.one_hot(torch.tensor(KEY - 1), KEY).bool()), False),  # one row differs
+        (torch.ones(KEY, KEY, dtype=torch.bool), False),
+        (causal_mask(KEY)[-1:], False),
+        (causal_mask(KEY).expand(BATCH, KEY, KEY), False),  # a mask for each sequence
+    ],
+)
+def test_kernel_is_told_of_causality_only_where_all_share_a_causal_mask(mask, is_told, monkeypatch):
+    ours, _ = twins(0)
+    _, x, _ = sequences(0)
+    told, kernel = [], F.scaled_dot_product_attention
+
+    def listening(q, k, v, mask, dropout_p, is_causal, **options):
+        told.append(is_causal)
+        return kernel(q, k, v, mask, dropout_p, is_causal, **options)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", listening)
+    output, _ = ours(x, mask=mask)
+    assert told == [is_told]
+    assert_close(output, ours(x, mask=mask, need_weights=True)[0], **TIGHT)
+
+
 def test_each_head_can_have_its_own_mask_without_a_batch():
     ours, _ = twins(0)
     query, key, value = (x[0] for x in sequences(0))
