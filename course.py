@@ -507,6 +507,12 @@ COMMANDS = {
         "write the slides of each part, made from the notebooks (for instructors)",
         ["slides", "slides --to talk"],
     ),
+    "bench": (
+        handing_over("benchmarks", extras=["lab", "test"]),
+        "[--quick] [NAME ...]",
+        "time the course against other libraries and write benchmarks/results (an hour)",
+        ["bench", "bench generation", "bench --quick encoding"],
+    ),
     "badges": (
         handing_over("-m", "tools.badges"),
         "[OWNER/NAME]",

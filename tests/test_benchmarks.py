@@ -2,23 +2,16 @@
 
 import importlib
 import json
+import runpy
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
-SCRIPTS = (
-    "attention_kernels",
-    "encoding",
-    "fine_tuning",
-    "generation",
-    "growth",
-    "importing",
-    "tokenizing",
-    "training_steps",
-)
+SCRIPTS = runpy.run_path(str(BENCHMARKS / "__main__.py"))["SCRIPTS"]
 
 
 @pytest.fixture(autouse=True)
@@ -95,3 +88,31 @@ def test_exponent_is_that_of_the_law():
     growth = importlib.import_module("growth")
     row = growth.law([10, 20, 40], [3 * n**1.5 for n in (10, 20, 40)], "n · √n", "seconds")
     assert row["exponent"] == 1.5
+
+
+@pytest.mark.parametrize(("arguments", "ran"), [([], SCRIPTS), (["growth", "--quick"], ["growth"])])
+def test_bench_runs_each_script_and_reports_failures(arguments, ran, monkeypatch, capsys):
+    program, commands = runpy.run_path(str(BENCHMARKS / "__main__.py")), []
+
+    def run(command):
+        commands.append(command)
+        return SimpleNamespace(returncode=int("growth" in command[1]))
+
+    monkeypatch.setattr(program["subprocess"], "run", run)
+    assert program["main"](arguments) == 1
+    assert [Path(command[1]).stem for command in commands] == list(ran)
+    assert all((command[2:] == ["--quick"]) == ("--quick" in arguments) for command in commands)
+    assert all(Path(command[1]).is_file() for command in commands)
+    assert capsys.readouterr().err.strip() == "failed: growth"
+
+
+def test_bench_names_the_scripts_it_has(capsys):
+    program = runpy.run_path(str(BENCHMARKS / "__main__.py"))
+    with pytest.raises(SystemExit):
+        program["main"](["generatoin"])
+    assert "there is no script 'generatoin'; choose from importing, " in capsys.readouterr().err
+
+
+def test_strict_validation_times_the_stage_of_the_test_command():
+    arguments = importlib.import_module("strict_validation").stage()
+    assert arguments[:3] == ["-m", "pytest", "--nbval"] and arguments[-1] == "notebooks"

@@ -23,7 +23,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).resolve().parent.parent / "course.py"
-COMMANDS = ["lab", "test", "fetch", "doctor", "build", "solved", "site", "slides", "badges"]
+COMMANDS = ["lab", "test", "fetch", "doctor", "build", "solved", "site", "slides", "bench", "badges"]
 
 STUB_PIP = """
 import json, os, sys, time
