@@ -257,6 +257,16 @@ def test_every_notebook_has_a_link_for_a_hub():
         assert f"| {notebook.number} | {notebook.title} | `{url}` |" in page
 
 
+def test_the_image_for_a_hub_has_what_its_links_need():
+    page = (PAGES / "jupyterhub.md").read_text(encoding="utf-8")
+    (image,) = re.findall(r"```dockerfile\n(.*?)```", page, re.DOTALL)
+    steps = instructions(image)
+    assert steps[0] == ("FROM", "attention-course") and ("USER", "1000") in steps
+    installs = " ".join(arguments for name, arguments in steps if name == "RUN")
+    assert "nbgitpuller" in installs and re.search(r"apt-get install .*\bgit\b", installs), "it calls git"
+    assert "slim" in only("FROM"), "an image that has git already"
+
+
 def test_links_for_a_hub_move_with_the_repository():
     old, new = badges.hub_url("ORG/REPO", "https://HUB", "x"), badges.hub_url("ada/course", "https://HUB", "x")
     assert badges.rewritten(old, "ORG/REPO", "ada/course") == new
