@@ -14,7 +14,7 @@ from .. import plotting
 from ..attention import scaled_dot_product_attention
 from .display import Explorer
 
-STEPS = ("dot product", "scale", "softmax", "weighted values")
+STEPS = ("dot product", "scale", "softmax", "weighted sum")
 _HEADS = ("q · k", "÷ √d_k", "weight", "weight · v")
 _LEFT, _CELL, _ROW = 1.5, (1.3, 1.3, 1.3, 2.6), 0.36  # inches
 
@@ -66,25 +66,30 @@ class AttentionSteps(Explorer):
         self.view = ipywidgets.VBox([self.query, self.step, self.picture, self.words])
         self.redraw()
 
-    def figure(self) -> Figure:
-        """The table of the query's keys, with the columns computed so far, and the output below the last."""
+    def frame(self) -> Figure:
+        """The keys, one below the other."""
         rows = len(self._tokens)
         width, height = _LEFT + sum(_CELL) + 0.1, (rows + 2.2) * _ROW
         figure = Figure(figsize=(width, height), dpi=100, layout="none")
         ax = figure.add_axes((0, 0, 1, 1))
         ax.set(xlim=(0, width), ylim=(height, 0))
         ax.axis("off")
-        ax.text(0.1, 0.5 * _ROW, f"query: {self._tokens[self.query.value]}", va="center", fontweight="bold")
         for row, token in enumerate(self._tokens):
             ax.text(0.1, (row + 1.5) * _ROW, f"key: {token}", va="center", parse_math=False)
+        return figure
+
+    def fill(self, figure: Figure) -> None:
+        """The query, the columns computed so far, and the output below the last."""
+        (ax,) = figure.axes
+        ax.text(0.1, 0.5 * _ROW, f"query: {self._tokens[self.query.value]}", va="center", fontweight="bold")
         x = _LEFT
         for column in range(self.step.value):
             self._draw_column(ax, column, x)
             x += _CELL[column]
         if self.step.value == len(STEPS):
             text = f"output  {_vector(self._outputs[self.query.value])}"
-            ax.text(x - _CELL[-1] / 2, (rows + 1.5) * _ROW, text, ha="center", va="center", fontweight="bold")
-        return figure
+            y = (len(self._tokens) + 1.5) * _ROW
+            ax.text(x - _CELL[-1] / 2, y, text, ha="center", va="center", fontweight="bold")
 
     def text(self) -> str:
         """The result of the present step in words."""
