@@ -215,8 +215,8 @@ def _with_prefix(keys: tuple[str, ...]) -> tuple[str, ...]:
         "Which operation on two sets gives each?",
         "`set(model_keys) - set(checkpoint_keys)` is missing, if both use the same names. "
         "Make them the same first: `key.removeprefix('bert.')` leaves a name without the prefix as it is.",
-        "wanted = {key.removeprefix('bert.') for key in model_keys}, the same for the checkpoint as `there`; "
-        "return wanted - there, there - wanted.",
+        "`wanted = {key.removeprefix('bert.') for key in model_keys}`, the same for the checkpoint as `there`; "
+        "`return wanted - there, there - wanted`.",
     ),
     reference=f"{_REFERENCES}:load_report",
 )
@@ -306,7 +306,7 @@ def _named(keys: set[str]) -> str:
         "exp(z_y) / Σ exp(z_k) split into?",
         "-log p_y = log Σ exp(z_k) - z_y. `torch.logsumexp` computes the first term without overflowing; "
         "pick z_y from each row with `gather` or with `logits[torch.arange(batch), labels]`.",
-        "(logits.logsumexp(dim=1) - logits[torch.arange(len(labels)), labels]).mean()",
+        "`(logits.logsumexp(dim=1) - logits[torch.arange(len(labels)), labels]).mean()`",
     ),
     reference=f"{_CALIBRATION}:negative_log_likelihood",
 )
@@ -383,7 +383,7 @@ def _loss_mistakes(z: Tensor, labels: Tensor) -> list[Mistake]:
         "Which measure can temperature change at all: the accuracy, or the likelihood of the labels?",
         "Try many temperatures, 0.05 to 20, and keep the one with the least negative log-likelihood of "
         "logits / T. Steps of equal ratio (`torch.logspace`) serve small and large ones alike.",
-        "min(torch.logspace(-1.3, 1.3, 1000).tolist(), key=lambda T: negative_log_likelihood(logits / T, labels))",
+        "`min(torch.logspace(-1.3, 1.3, 1000).tolist(), key=lambda T: negative_log_likelihood(logits / T, labels))`",
     ),
     reference=f"{_CALIBRATION}:fit_temperature",
 )
@@ -466,8 +466,8 @@ def _best_temperature(logits: Tensor, labels: Tensor) -> float:
         "That is one bin. How much should a bin of three answers count against one of three hundred?",
         "For each bin: the distance between mean confidence and accuracy, weighted by the share of all answers in it. "
         "Skip empty bins; let the last bin include 1.0.",
-        "for each i: inside = (confidence > i / n) & (confidence <= (i + 1) / n); if inside.any(): "
-        "error += inside.double().mean() * (confidence[inside].mean() - correct[inside].double().mean()).abs()",
+        "For each `i`: `inside = (confidence > i / n) & (confidence <= (i + 1) / n)`; `if inside.any():` "
+        "`error += inside.double().mean() * (confidence[inside].mean() - correct[inside].double().mean()).abs()`",
     ),
     reference=f"{_CALIBRATION}:expected_calibration_error",
 )
@@ -569,7 +569,7 @@ def _calibration_mistakes(
         "Divide numerator and denominator of exp(z_1) / (exp(z_0) + exp(z_1)) by exp(z_1). "
         "Which combination of z_0 and z_1 is left?",
         "softmax(z)_1 = sigmoid(z_1 - z_0). Both logits are linear in h, so their difference is linear too.",
-        "z_1 - z_0 = (w_1 - w_0) · h + (b_1 - b_0): return weight[1] - weight[0], bias[1] - bias[0].",
+        "z_1 - z_0 = (w_1 - w_0) · h + (b_1 - b_0): `return weight[1] - weight[0], bias[1] - bias[0]`.",
     ),
     reference=f"{_REFERENCES}:one_row",
 )
