@@ -2,7 +2,8 @@
 
 Each explorer is built at the size at which its notebook shows it, with numbers made up where the notebook asks a
 model, so that nothing is fetched. Then each of its controls is moved back and forth, and every move, with all that it
-computes, draws and encodes, is timed. The attention explorer draws in the page; tests/test_browser_attention.py times
+computes, draws and encodes, is timed. The first picture, drawn when an explorer is built, is not: it loads the
+typefaces. The attention explorer draws in the page; tests/test_browser_attention.py times
 it there. Writes benchmarks/results/explorers.json: processor time and time by the clock, the median and the slowest
 move of each explorer, in milliseconds. Run it with nothing else running.
 """
@@ -114,11 +115,8 @@ def _measured() -> dict[str, dict[str, float]]:
         explorer = build()
         by_clock, of_processor = [], []
         for number in range(MOVES):
-            controls = [one for one in explorer.view.children if _other_values(one)]  # one head leaves none to choose
-            control = controls[number % len(controls)]
-            values = _other_values(control)
             began, worked = time.perf_counter(), time.process_time()
-            control.value = values[number // len(controls) % len(values)]
+            move(explorer, number)
             by_clock.append(1000 * (time.perf_counter() - began))
             of_processor.append(1000 * (time.process_time() - worked))
         found[name] = {
@@ -127,6 +125,14 @@ def _measured() -> dict[str, dict[str, float]]:
             "clock, median": round(statistics.median(by_clock), 1),
         }
     return found
+
+
+def move(explorer: Explorer, number: int) -> None:
+    """Move one control: each has its turn, and each of its values."""
+    controls = [one for one in explorer.view.children if _other_values(one)]  # one head leaves none to choose
+    control = controls[number % len(controls)]
+    values = _other_values(control)
+    control.value = values[number // len(controls) % len(values)]
 
 
 def _other_values(control: ipywidgets.Widget) -> list:

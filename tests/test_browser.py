@@ -16,7 +16,10 @@ QUICK = ("00", "02", "03", "13")
 FIRST = "select, textarea, input, button, [tabindex]"  # what Tab may come to
 STATE = """output => {
   const all = (selector, say) => [...output.querySelectorAll(selector)].map(say);
-  return {pictures: all("img", img => img.src), words: all("[role=status]", one => one.innerText)};
+  return {
+    pictures: all("img", img => img.src), alts: all("img", img => img.alt),
+    words: all("[role=status]", one => one.innerText),
+  };
 }"""
 CHANGED = f"""(output, before) => {{
   const now = ({STATE})(output), differs = kind => now[kind].join() !== before[kind].join();
@@ -103,7 +106,7 @@ SHOWN = {name: call for twin in twins() for name, call in explorers(twin)}
 
 
 def assert_first_control_moves(page, output, name):
-    """Focus what Tab comes to first, press its keys, and see other pictures and other words."""
+    """Focus what Tab comes to first, press its keys, see other pictures and other words, the pictures' words too."""
     output.scroll_into_view_if_needed()
     controls = [
         one for one in output.locator(FIRST).all() if one.is_visible() and one.evaluate("one => one.tabIndex >= 0")
@@ -118,6 +121,8 @@ def assert_first_control_moves(page, output, name):
             page.wait_for_timeout(100)  # a list takes a moment to open
         for _ in range(50):
             if output.evaluate(CHANGED, before):
+                after = output.evaluate(STATE)
+                assert after["alts"] == (after["words"] if after["pictures"] else [])
                 return
             page.wait_for_timeout(200)
     pytest.fail(f"{name} shows the same as before: {before['words']}")

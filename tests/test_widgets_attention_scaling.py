@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from course_lib import plotting, widgets
 from course_lib.widgets import attention_scaling
 from course_lib.widgets.display import VIEW
+from tests.pictures import png_of
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +31,7 @@ def steps():
 
 
 def state(explorer):
-    return bytes(explorer.picture.value), explorer.words.value
+    return png_of(explorer), explorer.words.value
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import torch
 from course_lib import plotting, widgets
 from course_lib.decoding import beam_search
 from course_lib.widgets.display import VIEW, png
+from tests.pictures import png_of
 
 WORDS = ("<eos>", "$a$", "b", "c", "d")
 STEPS, EOS = 4, 0
@@ -88,9 +89,9 @@ def test_the_start_says_that_nothing_was_predicted(explorer):
 
 @pytest.mark.parametrize(("control", "value"), [("step", 1), ("num_beams", 3), ("length_penalty", 1.0)])
 def test_each_control_changes_the_picture(explorer, control, value):
-    before = bytes(explorer.picture.value)
+    before = png_of(explorer)
     getattr(explorer, control).value = value
-    assert bytes(explorer.picture.value) != before
+    assert png_of(explorer) != before
     assert "aria-live" in explorer.words.value
 
 

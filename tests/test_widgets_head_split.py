@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from course_lib import plotting, widgets
 from course_lib.widgets.display import VIEW
+from tests.pictures import png_of
 
 TOKENS = ["the", "cat", "sat", "on", "mat"]
 
@@ -47,9 +48,9 @@ def test_text_names_the_columns(inputs):
 @pytest.mark.parametrize(("name", "value"), [("num_heads", 3), ("head", 1)])
 def test_every_control_changes_picture_and_words(inputs, name, value):
     explorer = widgets.HeadSplit(TOKENS, *inputs)
-    picture, words = bytes(explorer.picture.value), explorer.words.value
+    picture, words = png_of(explorer), explorer.words.value
     getattr(explorer, name).value = value
-    assert bytes(explorer.picture.value) != picture and explorer.words.value != words
+    assert png_of(explorer) != picture and explorer.words.value != words
     assert picture.startswith(b"\x89PNG")
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from course_lib import plotting, widgets
 from course_lib.widgets.display import VIEW
+from tests.pictures import png_of
 
 
 @pytest.fixture(autouse=True)
@@ -28,10 +29,10 @@ def said(explorer):
 @pytest.mark.parametrize(("name", "value"), [("position", 77), ("pair", 9), ("base", 100)])
 def test_every_control_changes_picture_and_words(name, value):
     explorer = widgets.PositionExplorer()
-    picture, words = bytes(explorer.picture.value), explorer.words.value
+    picture, words = png_of(explorer), explorer.words.value
     assert picture.startswith(b"\x89PNG")
     getattr(explorer, name).value = value
-    assert bytes(explorer.picture.value) != picture and explorer.words.value != words
+    assert png_of(explorer) != picture and explorer.words.value != words
 
 
 @pytest.mark.parametrize(("position", "pair", "base"), [(0, 0, 100), (7, 3, 1000), (127, 15, 10_000), (50, 0, 10**6)])

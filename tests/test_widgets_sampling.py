@@ -12,6 +12,7 @@ import torch
 
 from course_lib import plotting, widgets
 from course_lib.widgets.display import VIEW, png
+from tests.pictures import png_of
 
 WORDS = ["$a$", " b", "\n", *(f"w{i}" for i in range(60))]
 
@@ -88,9 +89,9 @@ def test_bars_are_the_probabilities_of_the_most_probable_tokens(explorer, logits
     ("control", "value"), [("prompt", "unsure"), ("temperature", 0.5), ("top_k", 2), ("top_p", 0.5)]
 )
 def test_each_control_changes_picture_and_words(explorer, control, value):
-    before = bytes(explorer.picture.value), explorer.words.value
+    before = png_of(explorer), explorer.words.value
     getattr(explorer, control).value = value
-    assert bytes(explorer.picture.value) != before[0] and explorer.words.value != before[1]
+    assert png_of(explorer) != before[0] and explorer.words.value != before[1]
     assert "aria-live" in explorer.words.value
 
 

@@ -10,6 +10,7 @@ import torch
 
 from course_lib import plotting, widgets
 from course_lib.widgets.display import VIEW, png
+from tests.pictures import png_of
 
 NAMES = ("negative", "positive", "mixed")
 
@@ -69,9 +70,9 @@ def test_temperature_moves_confidence_and_not_accuracy(explorer):
 
 @pytest.mark.parametrize(("control", "value"), [("temperature", 3.0), ("example", "another")])
 def test_each_control_changes_picture_and_words(explorer, control, value):
-    before = bytes(explorer.picture.value), explorer.words.value
+    before = png_of(explorer), explorer.words.value
     getattr(explorer, control).value = value
-    assert bytes(explorer.picture.value) != before[0] and explorer.words.value != before[1]
+    assert png_of(explorer) != before[0] and explorer.words.value != before[1]
     assert "aria-live" in explorer.words.value
 
 

@@ -35,11 +35,16 @@ class ScalingExplorer(Explorer):
         self.view = ipywidgets.VBox([self.d_k, self.scaled, self.temperature, self.picture, self.words])
         self.redraw()
 
-    def figure(self) -> Figure:
-        """The weights of one query, and the gradient over d_k with the chosen width marked."""
+    def frame(self) -> Figure:
+        """Axes for the weights and for the gradient."""
         figure = Figure(figsize=(8.4, 3.5), dpi=100, layout="none")
-        left, right = figure.subplots(1, 2)
+        figure.subplots(1, 2)
         figure.subplots_adjust(left=0.08, right=0.98, top=0.86, bottom=0.16, wspace=0.3)
+        return figure
+
+    def fill(self, figure: Figure) -> None:
+        """The weights of one query, and the gradient over d_k with the chosen width marked."""
+        left, right = figure.axes
         chosen = D_K.index(self.d_k.value)
         weights = softmax(self._scores())
         norms = _jacobian_norms(weights).tolist()
@@ -60,7 +65,6 @@ class ScalingExplorer(Explorer):
         right.set(ylim=(0, 0.5), yticks=(0, 0.25, 0.5))
         right.plot(chosen, norms[chosen], marker="o", markersize=13, markerfacecolor="none",
                    markeredgecolor=plotting.VERMILLION, markeredgewidth=2.5)  # fmt: skip
-        return figure
 
     def text(self) -> str:
         """Spread of the scores, mean largest weight and mean norm of the gradient at the chosen width."""

@@ -40,15 +40,19 @@ class BeamTree(Explorer):
         self.view = ipywidgets.VBox([*controls, self.picture, self.words])
         self.redraw()
 
-    def figure(self) -> Figure:
-        """The tree up to the chosen step; at the end of the search, the path of the best hypothesis is thick."""
-        result, is_over = self._result(), self._is_over()
+    def frame(self) -> Figure:
+        """Axes for the tree."""
         figure = Figure(figsize=(9.0, 4.6), dpi=100, layout="none")
-        ax = figure.add_axes((0.02, 0.08, 0.96, 0.82))
+        figure.add_axes((0.02, 0.08, 0.96, 0.82))
+        return figure
+
+    def fill(self, figure: Figure) -> None:
+        """The tree up to the chosen step; at the end of the search, the path of the best hypothesis is thick."""
+        (ax,) = figure.axes
+        result, is_over = self._result(), self._is_over()
         title = f"num_beams = {self.num_beams.value}, length_penalty = {self.length_penalty.value}"
         best = _last_node(result).id if is_over else None
         plotting.beam_tree(result.tree, self._words, until=self.step.value, best=best, ax=ax, title=title)
-        return figure
 
     def text(self) -> str:
         """What this step kept, finished and dropped, and the best hypothesis once the search is over."""

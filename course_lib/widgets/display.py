@@ -1,25 +1,36 @@
 """How a widget reaches the page: live where a kernel runs, as its static form everywhere else."""
 
+import base64
 import html
 import io
+import math
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import anywidget
 import ipywidgets
+import numpy as np
 import traitlets
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.backend_bases import GraphicsContextBase
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.image import imsave
+from matplotlib.text import Text
+from numpy.typing import NDArray
 
 from .. import plotting
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 _TRACK = "display:inline-block;width:16em;max-width:40vw;height:1em;border:1px solid #6B6B6B;vertical-align:middle"
-_CANVAS = FigureCanvasAgg(Figure())
+_MOST_TEXTS = 4096  # are remembered
 
 
 class KernelNotice(anywidget.AnyWidget):
@@ -35,17 +46,30 @@ class KernelNotice(anywidget.AnyWidget):
 class Explorer:
     """Base of the explorers: `view` is the live widget, `figure` draws its state, `text` says it in words.
 
-    A subclass builds `view` from controls and one `picture`, and calls `redraw` when a control moves.
+    A subclass builds `view` from controls and one `picture`, and calls `redraw` when a control moves. It draws with
+    `frame` and `fill`, or, where no picture is live, with `figure` alone.
     """
 
     def __init__(self, width: str = "640px") -> None:
-        self.picture = ipywidgets.Image(format="png", layout=ipywidgets.Layout(width=width, max_width="100%"))
+        self.picture = ipywidgets.HTML()  # an Image has no alternative text
+        self._width = width
         self.words = ipywidgets.HTML()
         self.view: ipywidgets.Widget = ipywidgets.VBox([self.picture, self.words])
+        self._live: LiveFigure | None = None
+
+    def frame(self) -> Figure:
+        """A new figure with its axes, and with what no control changes."""
+        raise NotImplementedError
+
+    def fill(self, figure: Figure) -> None:
+        """Draw the present state on a figure that `frame` made."""
+        raise NotImplementedError
 
     def figure(self) -> Figure:
         """Draw the present state on a new figure."""
-        raise NotImplementedError
+        figure = self.frame()
+        self.fill(figure)
+        return figure
 
     def text(self) -> str:
         """Say the numbers of the present state in one or two lines."""
@@ -53,8 +77,12 @@ class Explorer:
 
     def redraw(self, *_change: Any) -> None:
         """Show the present state in the live widget."""
-        self.picture.value = png(self.figure(), compression=1)
-        self.words.value = f"<p role='status' aria-live='polite'>{self.text()}</p>"
+        if self._live is None:
+            self._live = LiveFigure(self.frame())
+        text = html.escape(self.text())
+        source = f"data:image/png;base64,{base64.b64encode(self._live.png(self.fill)).decode()}"
+        self.picture.value = f"<img alt='{text}' style='width:{self._width};max-width:100%' src='{source}'>"
+        self.words.value = f"<p role='status' aria-live='polite'>{text}</p>"
 
     def live(self) -> ipywidgets.Widget:
         """What is shown where a kernel runs."""
@@ -64,22 +92,150 @@ class Explorer:
         return with_fallback(self.live(), {"image/png": png(self.figure()), "text/plain": self.text()})
 
 
+class LiveFigure:
+    """A figure that is filled again and again. Its axes, with ticks and labels, are drawn anew only if they change.
+
+    The pictures are those of a new figure, as long as nothing that is filled in lies below the ticks.
+    """
+
+    def __init__(self, frame: Figure) -> None:
+        self._figure = frame
+        self._frame = {artist for ax in frame.axes for artist in ax.get_children()}
+        self._over = {artist for ax in frame.axes for artist in _titles_and_edges(ax)}
+        self._background: Any = None
+        self._state: list[tuple] = []
+
+    def png(self, fill: Callable[[Figure], None]) -> bytes:
+        """Empty the figure, `fill` it, draw it, and encode it."""
+        for ax in self._figure.axes:
+            for artist in set(ax.get_children()) - self._frame:
+                artist.remove()
+            ax.containers.clear()
+            ax.relim()
+        fill(self._figure)
+        self._draw()
+        return _encoded(compression=1)
+
+    def _draw(self) -> None:
+        _CANVAS.figure = self._figure
+        self._figure.set_canvas(_CANVAS)
+        moving = [
+            one for ax in self._figure.axes for one in ax.get_children() if one in self._over or one not in self._frame
+        ]
+        state = [_state_of(axis) for ax in self._figure.axes for axis in (ax.xaxis, ax.yaxis)]
+        if state != self._state:
+            for artist in moving:
+                artist.set_animated(True)  # is left out of the background
+            _CANVAS.draw()
+            self._background, self._state = _CANVAS.copy_from_bbox(self._figure.bbox), state
+        renderer = _CANVAS.get_renderer()
+        renderer.restore_region(self._background)
+        for artist in sorted(moving, key=lambda artist: artist.get_zorder()):
+            artist.draw(renderer)
+
+
+def _titles_and_edges(ax: Axes) -> list[Artist]:
+    """What is drawn over the contents of the axes."""
+    titles = [artist for artist in ax.get_children() if isinstance(artist, Text) and artist not in ax.texts]
+    return [*titles, *ax.spines.values()] if ax.axison else titles
+
+
+def _state_of(axis: Axis) -> tuple:
+    """What decides how an axis looks."""
+    places = axis.get_majorticklocs()
+    names = axis.get_major_formatter().format_ticks(places)
+    return axis.get_visible(), *axis.get_view_interval(), *places, *names, axis.get_label_text()
+
+
 def png(figure: Figure, compression: int = 6) -> bytes:
     """The figure as PNG bytes, the same for the same figure; `compression` from 0, quick, to 9, small."""
-    # One canvas draws all figures: it remembers how wide its texts are, and drawing text is what takes time.
     _CANVAS.figure = figure
     figure.set_canvas(_CANVAS)
     _CANVAS.draw()  # once; savefig draws a figure with a layout engine twice
+    return _encoded(compression)
+
+
+def _encoded(compression: int) -> bytes:
+    """What has been drawn, as PNG bytes."""
     buffer = io.BytesIO()
     imsave(
         buffer,
         _CANVAS.buffer_rgba(),
         format="png",
-        dpi=figure.dpi,
+        dpi=_CANVAS.figure.dpi,
         metadata={"Software": None},
         pil_kwargs={"compress_level": compression},
     )
     return buffer.getvalue()
+
+
+class _Renderer(RendererAgg):
+    """Draws as its base class does, to the pixel, and remembers the pixels of its texts: they are what takes time."""
+
+    def draw_text(
+        self, gc: GraphicsContextBase, x: float, y: float, s: str, prop: FontProperties, angle: float,
+        ismath: bool = False, mtext: Text | None = None,
+    ) -> None:  # fmt: skip
+        """Draw the text `s` at `x` from the left and `y` from the top."""
+        left, top = math.floor(x), math.floor(y)
+        shift = round(x - left, 7), round(y - top, 7)  # the same in cells of the same kind
+        pixels, right, down = _text_pixels(
+            s, prop.copy(), ismath, self.dpi, angle, gc.get_rgb(), gc.get_antialiased(), shift
+        )
+        opaque = self.new_gc()
+        opaque.copy_properties(gc)
+        opaque.set_alpha(1.0)  # the pixels have the alpha of the text
+        self.draw_image(opaque, left + right, self.height - top - down, pixels)
+
+    def get_text_width_height_descent(
+        self, s: str, prop: FontProperties, ismath: bool | Literal["TeX"]
+    ) -> tuple[float, float, float]:
+        """Size of the text `s` in pixels."""
+        return _text_size(s, prop.copy(), ismath, self.dpi)
+
+
+class _Canvas(FigureCanvasAgg):
+    """One canvas draws all figures, so that a text is measured only once."""
+
+    def get_renderer(self) -> RendererAgg:
+        """The renderer for the size of the present figure."""
+        width, height = self.get_width_height(physical=True)
+        self.renderer = _renderer(width, height, self.figure.dpi)
+        return self.renderer
+
+
+_CANVAS = _Canvas(Figure())
+
+
+@lru_cache(maxsize=16)
+def _renderer(width: int, height: int, dpi: float) -> _Renderer:
+    return _Renderer(width, height, dpi)
+
+
+@lru_cache(maxsize=_MOST_TEXTS)
+def _text_size(text: str, font: FontProperties, is_math: bool, dpi: float) -> tuple[float, float, float]:
+    return RendererAgg(1, 1, dpi).get_text_width_height_descent(text, font, is_math)
+
+
+@lru_cache(maxsize=_MOST_TEXTS)
+def _text_pixels(
+    text: str, font: FontProperties, is_math: bool, dpi: float, angle: float, colour: tuple, is_smooth: bool,
+    shift: tuple[float, float],
+) -> tuple[NDArray[np.uint8], int, int]:  # fmt: skip
+    """Pixels of a text that starts at `shift`, parts of a pixel; the places of their left and lower edge."""
+    width, height, _ = _text_size(text, font, is_math, dpi)
+    reach = math.ceil(math.hypot(width, height)) + 2
+    sheet = RendererAgg(2 * reach, 2 * reach, dpi)
+    gc = sheet.new_gc()
+    gc.set_foreground(colour, isRGBA=True)
+    gc.set_antialiased(is_smooth)
+    sheet.draw_text(gc, reach + shift[0], reach + shift[1], text, font, angle, is_math)
+    pixels = np.asarray(sheet.buffer_rgba())
+    rows, columns = (np.flatnonzero(pixels[..., 3].any(axis=axis)) for axis in (1, 0))
+    if not len(rows):  # spaces
+        return np.zeros((1, 1, 4), dtype=np.uint8), 0, 0
+    inked = pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return inked[::-1].copy(), columns[0] - reach, rows[-1] + 1 - reach  # images are drawn from the lowest row up
 
 
 def with_fallback(widget: ipywidgets.Widget, static: dict[str, Any]) -> dict[str, Any]:

@@ -66,16 +66,24 @@ class HeadSplit(Explorer):
         k = self._k[:, self.block]
         return scaled_dot_product_attention(self._q[:, self.block], k, k)[1]
 
-    def figure(self) -> Figure:
-        """The queries with the head's columns marked, and the head's weights."""
-        rows, d_k = len(self._tokens), self._d_model // self.num_heads.value
+    def frame(self) -> Figure:
+        """The queries, and the names of the rows and columns of both tables."""
+        rows = len(self._tokens)
         figure = Figure(figsize=(_WIDTH, (rows + 2.2) * _ROW), dpi=100, layout="none")
         ax = figure.add_axes((0, 0, 1, 1))  # one pair of axes without ticks: ticks take most of the time to draw
         queries, spread = self._q.numpy(), float(self._q.abs().max()) or 1.0
-        self._matrix(ax, queries, _LEFT, range(self._d_model), plotting.SCORES_COLOURMAP, (-spread, spread))
-        self._matrix(ax, self.weights.numpy(), _RIGHT, self._tokens, plotting.WEIGHTS_COLOURMAP, (0.0, 1.0))
+        self._matrix(ax, queries, _LEFT, plotting.SCORES_COLOURMAP, (-spread, spread))
+        self._names(ax, _LEFT, range(self._d_model))
+        self._names(ax, _RIGHT, self._tokens)
         ax.set(xlim=(0, _WIDTH), ylim=((rows + 2.2) * _ROW, 0), aspect="auto")
         ax.axis("off")
+        return figure
+
+    def fill(self, figure: Figure) -> None:
+        """The marks of the heads' columns, and the weights of the chosen head."""
+        (ax,) = figure.axes
+        rows, d_k = len(self._tokens), self._d_model // self.num_heads.value
+        self._matrix(ax, self.weights.numpy(), _RIGHT, plotting.WEIGHTS_COLOURMAP, (0.0, 1.0))
         ax.text(_LEFT, 0.6 * _ROW, f"Queries: {self._heads()} of width {d_k}", va="center", fontweight="bold")
         ax.text(_RIGHT, 0.6 * _ROW, f"Weights of head {self.head.value}", va="center", fontweight="bold")
         cell = _TABLE / self._d_model
@@ -87,14 +95,17 @@ class HeadSplit(Explorer):
                 frame = {"facecolor": (1, 1, 1, 0.7), "edgecolor": plotting.BLACK, "linewidth": 1}
             ax.add_patch(Rectangle(corner, *size, **frame))
         self._write_weights(ax)
-        return figure
 
-    def _matrix(self, ax, matrix, x: float, columns: Sequence, colours: str, limits: tuple[float, float]) -> None:
-        """A matrix of colours with its upper left corner at `x`, its columns named above and its rows at the left."""
-        rows, cell = len(self._tokens), _TABLE / len(columns)
+    def _matrix(self, ax, matrix, x: float, colours: str, limits: tuple[float, float]) -> None:
+        """A matrix of colours with its left edge at `x`."""
+        rows = len(self._tokens)
         extent = (x, x + _TABLE, (2 + rows) * _ROW, 2 * _ROW)
         ax.imshow(matrix, cmap=colours, vmin=limits[0], vmax=limits[1], extent=extent, interpolation="nearest")
         ax.add_patch(Rectangle((x, 2 * _ROW), _TABLE, rows * _ROW, facecolor="none", edgecolor="#A9A9A9"))
+
+    def _names(self, ax, x: float, columns: Sequence) -> None:
+        """The names of the columns above a table, and of the tokens at its left."""
+        cell = _TABLE / len(columns)
         for column, name in enumerate(columns):
             ax.text(x + (column + 0.5) * cell, 1.65 * _ROW, str(name), ha="center", va="center", parse_math=False)
         for row, token in enumerate(self._tokens):

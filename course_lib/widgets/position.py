@@ -39,11 +39,22 @@ class PositionExplorer(Explorer):
         self.view = ipywidgets.VBox([self.position, self.pair, self.base, self.picture, self.words])
         self.redraw()
 
-    def figure(self) -> Figure:
-        """Two columns of the table, the hand, and the score, each with the chosen position marked."""
+    def frame(self) -> Figure:
+        """Axes for the table, for the hand with its circle, and for the score."""
         figure = Figure(figsize=(10, 3.5), dpi=100, layout="none")
         left, middle, right = figure.subplots(1, 3, width_ratios=(1.2, 1.1, 1.2))
         figure.subplots_adjust(left=0.05, right=0.985, top=0.86, bottom=0.16, wspace=0.22)
+        left.set(xlabel="position", ylim=(-1.15, 1.65), yticks=(-1, 0, 1))
+        circle = torch.linspace(0, 2 * math.pi, 121)
+        middle.plot(circle.cos(), circle.sin(), color=plotting.BLACK, linewidth=1)
+        middle.set(xlim=(-1.25, 1.25), ylim=(-1.25, 1.25), xticks=(-1, 0, 1), yticks=(-1, 0, 1), aspect="equal")
+        middle.set(xlabel="cosine", title="Its hand")
+        right.set(xlabel="distance", ylim=(-0.5, 1.1), yticks=(-0.5, 0, 0.5, 1), title="Rotary score, all pairs")
+        return figure
+
+    def fill(self, figure: Figure) -> None:
+        """Two columns of the table, the hand, and the score, each with the chosen position marked."""
+        left, middle, right = figure.axes
         position, pair = self.position.value, self.pair.value
         angles = torch.arange(_PLACES) * self._frequency()
         for values, label, colour, line in (
@@ -52,14 +63,12 @@ class PositionExplorer(Explorer):
         ):
             left.plot(values, label=label, color=colour, linestyle=line)
             _mark(left, position, values[position].item())
-        left.set(xlabel="position", ylim=(-1.15, 1.65), yticks=(-1, 0, 1), title=f"Pair {pair}")
+        left.set_title(f"Pair {pair}")
         left.legend(loc="upper center", ncols=2, fontsize=8, handlelength=1.6, columnspacing=0.8)
         _draw_hand(middle, self._angle())
         scores = self._scores()
         right.plot(scores, color=plotting.BLUE)
         _mark(right, position, scores[position].item())
-        right.set(xlabel="distance", ylim=(-0.5, 1.1), yticks=(-0.5, 0, 0.5, 1), title="Rotary score, all pairs")
-        return figure
 
     def text(self) -> str:
         """Length of a full turn, the angle and its coordinates, and the score at this distance."""
@@ -90,9 +99,5 @@ def _mark(ax, x: float, y: float) -> None:
 
 def _draw_hand(ax, angle: float) -> None:
     """The hand from the middle to (cos, sin); the angle counts from the right, to the left as RoPE turns."""
-    circle = torch.linspace(0, 2 * math.pi, 121)
-    ax.plot(circle.cos(), circle.sin(), color=plotting.BLACK, linewidth=1)
     ax.plot((0, math.cos(angle)), (0, math.sin(angle)), color=plotting.BLUE, linewidth=3)
     _mark(ax, math.cos(angle), math.sin(angle))
-    ax.set(xlim=(-1.25, 1.25), ylim=(-1.25, 1.25), xticks=(-1, 0, 1), yticks=(-1, 0, 1), aspect="equal")
-    ax.set(xlabel="cosine", title="Its hand")

@@ -51,17 +51,21 @@ class SamplingExplorer(Explorer):
         self.view = ipywidgets.VBox([*controls, self.picture, self.words])
         self.redraw()
 
-    def figure(self) -> Figure:
-        """The most probable tokens, before and after."""
+    def frame(self) -> Figure:
+        """Axes with room for the tokens at their left."""
         figure = Figure(figsize=(7, 4.8), dpi=100, layout="none")  # a layout engine would take as long as the drawing
+        figure.add_axes((0.19, 0.11, 0.79, 0.8))
+        return figure
+
+    def fill(self, figure: Figure) -> None:
+        """The most probable tokens, before and after."""
+        (ax,) = figure.axes
         before, after = self._probabilities()
         top = before.topk(min(_SHOWN, len(before))).indices
         words = [repr(self._word(token)) for token in top.tolist()]
         title = f"Behind {self.prompt.value!r}"
-        ax = figure.add_axes((0.19, 0.11, 0.79, 0.8))
         plotting.next_tokens(before[top], after[top], words, ax=ax, title=title)
         ax.legend(loc="lower right")
-        return figure
 
     def text(self) -> str:
         """How many tokens are left, what they had before, and the two ends of what is drawn from."""

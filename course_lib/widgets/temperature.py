@@ -53,17 +53,21 @@ class TemperatureExplorer(Explorer):
         self.view = ipywidgets.VBox([self.temperature, self.example, self.picture, self.words])
         self.redraw()
 
-    def figure(self) -> Figure:
-        """Probabilities of the chosen text, and the reliability diagram."""
+    def frame(self) -> Figure:
+        """Axes for one text and for all answers."""
         figure = Figure(figsize=(9.2, 3.5), dpi=100, layout="none")
-        left, right = figure.subplots(1, 2, width_ratios=(1, 1.15))
+        figure.subplots(1, 2, width_ratios=(1, 1.15))
         figure.subplots_adjust(left=0.085, right=0.705, top=0.88, bottom=0.16, wspace=0.32)
+        return figure
+
+    def fill(self, figure: Figure) -> None:
+        """Probabilities of the chosen text, and the reliability diagram."""
+        left, right = figure.axes
         plotting.bars(self._probabilities(), self._label_names, ax=left, title="This text", xlabel="probability")
         left.set_xlim(0, 1.2)
         left.set_xticks((0, 0.5, 1))
         plotting.reliability(reliability_bins(*self._answers()), ax=right, title="Held-out answers")
         right.set_xticks((0, 0.5, 1))
-        return figure
 
     def text(self) -> str:
         """Probabilities of the chosen text; accuracy, confidence, calibration error and loss on held-out answers."""
