@@ -74,6 +74,7 @@ macro = by_sklearn("macro")
         (metric(macro, lambda a, y: 0.123), "value", "largest logit"),
         (lambda prediction: {"acc": 0.5}, "missing", "'accuracy'"),
         (lambda prediction: 0.5, "wrong-type", "dictionary"),
+        (lambda prediction: prediction, "wrong-type", "returns what it was given, the predictions"),
         (metric(macro, axis=0), "exception", ""),
     ],
 )

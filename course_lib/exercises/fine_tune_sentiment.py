@@ -61,7 +61,13 @@ def judge_metric(answer):
             logits[:, absent] = -9.0
             labels[labels == absent] = 0  # in neither
         answers = logits.argmax(1)
-        found = call(compute_metrics, _Predicted(logits.copy(), labels.copy()))
+        prediction = _Predicted(logits.copy(), labels.copy())
+        found = call(compute_metrics, prediction)
+        reject_if(
+            found is prediction,
+            "the result should be a dictionary; `compute_metrics` returns what it was given, the predictions",
+            "wrong-type",
+        )
         accuracy = tensor(number(_entry(found, "accuracy", "the result"), "`accuracy`"))
         f1 = tensor(number(_entry(found, "f1", "the result"), "`f1`"))
         share = float((answers == labels).mean())
