@@ -3,16 +3,19 @@
 Each explorer is built at the size at which its notebook shows it, with numbers made up where the notebook asks a
 model, so that nothing is fetched. Then each of its controls is moved back and forth, and every move, with all that it
 computes, draws and encodes, is timed. The first picture, drawn when an explorer is built, is not: it loads the
-typefaces. The attention explorer draws in the page; tests/test_browser_attention.py times
-it there. Writes benchmarks/results/explorers.json: processor time and time by the clock, the median and the slowest
-move of each explorer, in milliseconds. Run it with nothing else running.
+typefaces. The attention explorer draws in the page; tests/test_browser_attention.py times it there.
+
+Writes benchmarks/results/explorers.json: processor time, the median and the slowest move of each explorer, and time by
+the clock, in milliseconds. Run it with nothing else running.
 """
 
+import argparse
 import json
 import math
 import platform
 import statistics
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,7 +27,7 @@ from course_lib.tokenizers import BPETokenizer, WordPieceTokenizer
 from course_lib.widgets.display import Explorer
 
 RESULTS = Path(__file__).parent / "results" / "explorers.json"
-MOVES = 24
+MOVES, QUICK_MOVES = 24, 2
 THREADS = 1
 WORDS = ["the", "cat", "sat", "on", "the", "mat"]
 
@@ -94,13 +97,23 @@ EXPLORERS = {
 }
 
 
-def main() -> None:
-    """Measure every explorer and write the result file."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure every explorer, print, and write the result file."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--quick", action="store_true", help="few moves, no result file")
+    quick = parser.parse_args(arguments).quick
     torch.manual_seed(0)
-    torch.set_num_threads(THREADS)
     plotting.use_course_style()
-    RESULTS.write_text(json.dumps(_setting() | {"milliseconds": _measured()}, indent=1) + "\n", encoding="utf-8")
-    print(RESULTS.read_text(encoding="utf-8"))
+    earlier = torch.get_num_threads()
+    torch.set_num_threads(THREADS)
+    try:
+        measured = _measured(QUICK_MOVES if quick else MOVES)
+    finally:
+        torch.set_num_threads(earlier)
+    found = json.dumps(_setting() | {"milliseconds": measured}, indent=1)
+    print(found)
+    if not quick:
+        RESULTS.write_text(found + "\n", encoding="utf-8")
 
 
 def _setting() -> dict:
@@ -109,12 +122,12 @@ def _setting() -> dict:
     return {"versions": versions, "machine": platform.machine(), "threads": THREADS, "moves": MOVES}
 
 
-def _measured() -> dict[str, dict[str, float]]:
+def _measured(moves: int) -> dict[str, dict[str, float]]:
     found = {}
     for name, build in EXPLORERS.items():
         explorer = build()
         by_clock, of_processor = [], []
-        for number in range(MOVES):
+        for number in range(moves):
             began, worked = time.perf_counter(), time.process_time()
             move(explorer, number)
             by_clock.append(1000 * (time.perf_counter() - began))

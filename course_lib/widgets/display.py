@@ -103,7 +103,8 @@ class LiveFigure:
         self._frame = {artist for ax in frame.axes for artist in ax.get_children()}
         self._over = {artist for ax in frame.axes for artist in _titles_and_edges(ax)}
         self._background: Any = None
-        self._state: list[tuple] = []
+        self._axes: dict[Axis, tuple] = {}
+        self._changed: set[Axis] = set()
 
     def png(self, fill: Callable[[Figure], None]) -> bytes:
         """Empty the figure, `fill` it, draw it, and encode it."""
@@ -119,15 +120,20 @@ class LiveFigure:
     def _draw(self) -> None:
         _CANVAS.figure = self._figure
         self._figure.set_canvas(_CANVAS)
+        axes = {axis: _state_of(axis) for ax in self._figure.axes for axis in (ax.xaxis, ax.yaxis)}
+        changed = {axis for axis in axes if axes[axis] != self._axes.get(axis)}
+        if self._axes:
+            self._over |= changed & self._changed  # changes at every move: part of the background no more
+            self._changed = changed
+        self._axes = axes
         moving = [
             one for ax in self._figure.axes for one in ax.get_children() if one in self._over or one not in self._frame
         ]
-        state = [_state_of(axis) for ax in self._figure.axes for axis in (ax.xaxis, ax.yaxis)]
-        if state != self._state:
+        if any(not axis.get_animated() for axis in changed):
             for artist in moving:
                 artist.set_animated(True)  # is left out of the background
             _CANVAS.draw()
-            self._background, self._state = _CANVAS.copy_from_bbox(self._figure.bbox), state
+            self._background = _CANVAS.copy_from_bbox(self._figure.bbox)
         renderer = _CANVAS.get_renderer()
         renderer.restore_region(self._background)
         for artist in sorted(moving, key=lambda artist: artist.get_zorder()):
