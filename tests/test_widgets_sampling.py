@@ -78,7 +78,7 @@ def test_the_words_are_true(explorer, logits, prompt, temperature, top_k, top_p)
 def test_bars_are_the_probabilities_of_the_most_probable_tokens(explorer, logits):
     explorer.prompt.value, explorer.top_k.value = "unsure", 3
     (axes,) = explorer.figure().axes
-    after, before = ([bar.get_width() for bar in container] for container in axes.containers)
+    after, before = ([path.vertices[:, 0].max() for path in bars.get_paths()] for bars in axes.collections)
     model = logits["unsure"].double().softmax(0).sort(descending=True).values[:12]
     assert before == pytest.approx(model.tolist())
     assert after == pytest.approx([*(model[:3] / model[:3].sum()).tolist(), *[0.0] * 9])

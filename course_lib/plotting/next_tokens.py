@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from numpy.typing import ArrayLike
+from matplotlib.collections import PolyCollection
+from numpy.typing import ArrayLike, NDArray
 
 from .base import _LABEL_SIZE, _MUTED, BLUE, _array, _labels, _new_axes, _number, _set_title
 
@@ -42,8 +43,9 @@ def next_tokens(
             raise ValueError(f"{name} {values.tolist()} are not probabilities: they must lie between 0 and 1")
     ax = _new_axes(ax, 5.0, 0.34 * n + (1.2 if title else 0.8))
     places = np.arange(n)
-    ax.barh(places, after, height=0.62, color=BLUE, label="drawn from")
-    ax.barh(places, before, height=0.8, facecolor="none", edgecolor=_MUTED, hatch="////", linewidth=1, label="model")
+    outline = {"facecolor": "none", "edgecolor": _MUTED, "hatch": "////", "linewidth": 1}
+    ax.add_collection(_bars(after, 0.62, facecolor=BLUE, linewidth=0, label="drawn from"), autolim=False)
+    ax.add_collection(_bars(before, 0.8, label="model", **outline), autolim=False)
     for place, first, last in zip(places, before, after, strict=True):
         word = _number(last, 2) if last > 0 else "×"
         ax.annotate(word, (max(first, last), place), xytext=(5, 0), textcoords="offset points", va="center",
@@ -54,3 +56,11 @@ def next_tokens(
     ax.tick_params(axis="y", length=0)
     _set_title(ax, title)
     return ax
+
+
+def _bars(lengths: NDArray[np.float64], height: float, **look: Any) -> PolyCollection:
+    """Horizontal bars, one below the other; as one artist they are drawn much faster than one by one."""
+    y = np.arange(len(lengths))
+    left, right, low, high = np.zeros(len(y)), lengths, y - height / 2, y + height / 2
+    corners = [(left, low), (right, low), (right, high), (left, high)]
+    return PolyCollection(np.stack([np.stack(corner, axis=-1) for corner in corners], axis=1), **look)
