@@ -5,30 +5,25 @@ model, so that nothing is fetched. Then each of its controls is moved back and f
 computes, draws and encodes, is timed. The first picture, drawn when an explorer is built, is not: it loads the
 typefaces. The attention explorer draws in the page; tests/test_browser_attention.py times it there.
 
-Writes benchmarks/results/explorers.json: processor time, the median and the slowest move of each explorer, and time by
-the clock, in milliseconds. Run it with nothing else running.
+A row holds processor time, the median and the slowest move, and the median by the clock. Run it with nothing else
+running.
 """
 
-import argparse
-import json
 import math
-import platform
 import statistics
 import time
-from collections.abc import Sequence
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import ipywidgets
 import torch
+from rounds import Measure, Row
+from rounds import main as measure_all
 
 from course_lib import decoding, plotting, widgets
 from course_lib.tokenizers import BPETokenizer, WordPieceTokenizer
 from course_lib.widgets.display import Explorer
 
-RESULTS = Path(__file__).parent / "results" / "explorers.json"
 MOVES, QUICK_MOVES = 24, 2
-THREADS = 1
 WORDS = ["the", "cat", "sat", "on", "the", "mat"]
 
 
@@ -97,47 +92,26 @@ EXPLORERS = {
 }
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure every explorer, print, and write the result file."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true", help="few moves, no result file")
-    quick = parser.parse_args(arguments).quick
-    torch.manual_seed(0)
-    plotting.use_course_style()
-    earlier = torch.get_num_threads()
-    torch.set_num_threads(THREADS)
-    try:
-        measured = _measured(QUICK_MOVES if quick else MOVES)
-    finally:
-        torch.set_num_threads(earlier)
-    found = json.dumps(_setting() | {"milliseconds": measured}, indent=1)
-    print(found)
-    if not quick:
-        RESULTS.write_text(found + "\n", encoding="utf-8")
+def moved(build: Callable[[], Explorer]) -> Measure:
+    """The row of an explorer: milliseconds from a move to what it shows."""
 
-
-def _setting() -> dict:
-    names = ("torch", "matplotlib", "ipywidgets")
-    versions = {"python": platform.python_version()} | {name: version(name) for name in names}
-    return {"versions": versions, "machine": platform.machine(), "threads": THREADS, "moves": MOVES}
-
-
-def _measured(moves: int) -> dict[str, dict[str, float]]:
-    found = {}
-    for name, build in EXPLORERS.items():
+    def measure(quick: bool) -> Row:
+        torch.manual_seed(0)
         explorer = build()
         by_clock, of_processor = [], []
-        for number in range(moves):
+        for number in range(QUICK_MOVES if quick else MOVES):
             began, worked = time.perf_counter(), time.process_time()
             move(explorer, number)
             by_clock.append(1000 * (time.perf_counter() - began))
             of_processor.append(1000 * (time.process_time() - worked))
-        found[name] = {
-            "processor, median": round(statistics.median(of_processor), 1),
-            "processor, slowest": round(max(of_processor), 1),
-            "clock, median": round(statistics.median(by_clock), 1),
+        return {
+            "median_milliseconds": round(statistics.median(of_processor), 1),
+            "slowest_milliseconds": round(max(of_processor), 1),
+            "clock_median_milliseconds": round(statistics.median(by_clock), 1),
+            "moves": len(of_processor),
         }
-    return found
+
+    return measure
 
 
 def move(explorer: Explorer, number: int) -> None:
@@ -164,6 +138,13 @@ def _other_values(control: ipywidgets.Widget) -> list:
     else:
         return []
     return [value for value in values if value != control.value]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print, and write the result file."""
+    plotting.use_course_style()
+    rows = {name: moved(build) for name, build in EXPLORERS.items()}
+    measure_all("explorers", rows, ("torch", "matplotlib", "ipywidgets"), arguments)
 
 
 if __name__ == "__main__":

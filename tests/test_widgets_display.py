@@ -1,6 +1,8 @@
 """The live pictures of the explorers: those of a new figure, with what they say as alternative text."""
 
 import io
+import sys
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,10 +11,13 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from benchmarks import explorers
 from course_lib import plotting, widgets
 from course_lib.widgets.display import png
 from tests.pictures import shown
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+
+import explorers
 
 NAMES = (
     "AttentionSteps",
