@@ -29,6 +29,7 @@ PINS = course.pins()
 CORE = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
 NUMBERS = ("02", "10", "15")
 WIDGET_TESTS = sorted((ROOT / "tests").glob("test_widgets_*.py"))
+USED_BY_THEM = ("tests/pictures.py", "benchmarks/explorers.py", "benchmarks/rounds.py")
 
 
 def first_cell():
@@ -213,12 +214,15 @@ def test_notebook_gives_the_stored_outputs(installed, number):
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_explorers(installed):
-    for path in WIDGET_TESTS:
-        shutil.copy(path, installed.folder)
+    for path in (*WIDGET_TESTS, *(ROOT / name for name in USED_BY_THEM)):
+        place = installed.folder / path.relative_to(ROOT)
+        place.parent.mkdir(exist_ok=True)
+        shutil.copy(path, place)
+    (installed.folder / "tests" / "__init__.py").touch()  # before a package of that name among the installed ones
     done = run(installed, "-m", "pip", "install", f"pytest=={PINS['pytest']}")
     assert done.returncode == 0, done.stdout[-3000:]
     assert {name: versions(installed)[name] for name in installed.after} == installed.after
-    files = [path.name for path in WIDGET_TESTS]
+    files = [str(path.relative_to(ROOT)) for path in WIDGET_TESTS]
     done = run(installed, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore", *files)
     assert done.returncode == 0, done.stdout[-5000:]
     assert re.search(r"\d+ passed", done.stdout) and "skipped" not in done.stdout

@@ -114,6 +114,7 @@ def test_the_model_is_asked_with_the_gap_once_for_each_sentence(game, model):
 def test_nothing_is_given_away_before_the_guess(game):
     assert GAP in game.gap.value and game.bars.value == ""
     assert "Which word is hidden?" in game.words.value and "The word is" not in game.words.value
+    assert GAP not in game.words.value, "the sentence stands above"
 
 
 def test_the_answer_is_the_models_five_best_and_the_true_word(game):

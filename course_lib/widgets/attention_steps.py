@@ -64,7 +64,7 @@ class AttentionSteps(Explorer):
         for control in (self.query, self.step):
             control.observe(self.redraw, names="value")
         self.view = ipywidgets.VBox([self.query, self.step, self.picture, self.words])
-        self.redraw()
+        self.remember(self.query, range(len(tokens)))
 
     def frame(self) -> Figure:
         """The keys, one below the other."""

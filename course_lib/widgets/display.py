@@ -84,6 +84,17 @@ class Explorer:
         self.picture.value = f"<img alt='{text}' style='width:{self._width};max-width:100%' src='{source}'>"
         self.words.value = f"<p role='status' aria-live='polite'>{text}</p>"
 
+    def remember(self, control: ipywidgets.Widget, values: Sequence[Any]) -> None:
+        """Draw the state at each of these values of `control` once, so that a first visit is as quick as the next."""
+        control.unobserve(self.redraw, names="value")
+        present = control.value
+        for value in values:
+            control.value = value
+            self.redraw()
+        control.value = present
+        control.observe(self.redraw, names="value")
+        self.redraw()
+
     def live(self) -> ipywidgets.Widget:
         """What is shown where a kernel runs."""
         return watched(self.view)
@@ -229,19 +240,34 @@ def _text_pixels(
     shift: tuple[float, float],
 ) -> tuple[NDArray[np.uint8], int, int]:  # fmt: skip
     """Pixels of a text that starts at `shift`, parts of a pixel; the places of their left and lower edge."""
-    width, height, _ = _text_size(text, font, is_math, dpi)
-    reach = math.ceil(math.hypot(width, height)) + 2
-    sheet = RendererAgg(2 * reach, 2 * reach, dpi)
+    left, top, right, bottom = _text_box(_text_size(text, font, is_math, dpi), angle)
+    sheet = RendererAgg(right - left, bottom - top, dpi)
     gc = sheet.new_gc()
     gc.set_foreground(colour, isRGBA=True)
     gc.set_antialiased(is_smooth)
-    sheet.draw_text(gc, reach + shift[0], reach + shift[1], text, font, angle, is_math)
+    sheet.draw_text(gc, shift[0] - left, shift[1] - top, text, font, angle, is_math)
     pixels = np.asarray(sheet.buffer_rgba())
     rows, columns = (np.flatnonzero(pixels[..., 3].any(axis=axis)) for axis in (1, 0))
     if not len(rows):  # spaces
         return np.zeros((1, 1, 4), dtype=np.uint8), 0, 0
     inked = pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return inked[::-1].copy(), columns[0] - reach, rows[-1] + 1 - reach  # images are drawn from the lowest row up
+    return inked[::-1].copy(), columns[0] + left, rows[-1] + 1 + top  # images are drawn from the lowest row up
+
+
+def _text_box(size: tuple[float, float, float], angle: float) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of a turned text around the left end of its base line, with a margin."""
+    width, height, descent = size
+    cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    corners = [(x, y) for x in (0.0, width) for y in (descent - height, descent)]
+    across = [x * cosine + y * sine for x, y in corners]
+    down = [y * cosine - x * sine for x, y in corners]
+    margin = 4  # glyphs may reach out of their box
+    return (
+        math.floor(min(across)) - margin,
+        math.floor(min(down)) - margin,
+        math.ceil(max(across)) + margin,
+        math.ceil(max(down)) + margin,
+    )
 
 
 def with_fallback(widget: ipywidgets.Widget, static: dict[str, Any]) -> dict[str, Any]:

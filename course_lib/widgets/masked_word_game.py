@@ -107,7 +107,7 @@ class MaskedWordGame(Explorer):
         place = self.sentence.value
         gap, score = self.gaps[place], self._score()
         if place not in self._guesses:
-            return f"{_sentence(gap)} Which word is hidden? {score}"
+            return f"{_sentence(gap)} {_asks(score)}"
         best = self.best()
         you = "right" if self._is_right(place) else "not the word"
         model = f"{best[0][0]}, {'right' if best[0][0] == gap.word else 'not the word'}"
@@ -126,8 +126,11 @@ class MaskedWordGame(Explorer):
         place = self.sentence.value
         gap, has_guessed = self.gaps[place], place in self._guesses
         shown = f"<mark>{html.escape(gap.word) if has_guessed else GAP}</mark>"
-        self.gap.value = f"<p>{html.escape(gap.before)}{shown}{html.escape(gap.behind)}</p>"
-        self.words.value = f"<p role='status' aria-live='polite'>{html.escape(self.text())}</p>"
+        self.gap.value = (
+            f"<p role='status' aria-live='polite'>{html.escape(gap.before)}{shown}{html.escape(gap.behind)}</p>"
+        )
+        said = self.text() if has_guessed else _asks(self._score())
+        self.words.value = f"<p role='status' aria-live='polite'>{html.escape(said)}</p>"
         self.bars.value = self._bars(gap) if has_guessed else ""
         self.check.disabled = has_guessed
         self.guess.disabled = has_guessed
@@ -190,3 +193,7 @@ def hide_a_word(sentence: str, tokenizer: WordPieceTokenizer, chance: random.Ran
 
 def _sentence(gap: Gap) -> str:
     return gap.before + GAP + gap.behind
+
+
+def _asks(score: str) -> str:
+    return f"Which word is hidden? {score}"

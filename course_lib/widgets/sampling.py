@@ -49,7 +49,7 @@ class SamplingExplorer(Explorer):
         for control in controls:
             control.observe(self.redraw, names="value")
         self.view = ipywidgets.VBox([*controls, self.picture, self.words])
-        self.redraw()
+        self.remember(self.prompt, list(logits))
 
     def frame(self) -> Figure:
         """Axes with room for the tokens at their left."""
