@@ -7,12 +7,14 @@ Notebook 15 compares single epochs, from `sentiment.py`.
 """
 
 from collections.abc import Sequence
-from statistics import mean
 
+import numpy as np
 import transformers
 from rounds import Row, summary
 from rounds import main as measure_all
 from sentiment import SEEDS, Data, Measured, fast, trainer
+
+from course_lib import evaluation
 
 TEST = 1004  # the whole split: the fewer snippets, the more an accuracy depends on which they are
 RECIPE = {"epochs": 2, "learning_rate": 1e-4}
@@ -32,7 +34,9 @@ def sentiment(quick: bool) -> Row:
         for name in ("ours", "theirs") if seed % 2 else ("theirs", "ours"):
             is_ours = name == "ours"
             pair[name] = (
-                fast(data, data.rows["train"], seed, **RECIPE) if is_ours else trainer(data, seed, TRAINER_EPOCHS)
+                fast(data, data.rows["train"], seed, keep=True, **RECIPE)
+                if is_ours
+                else trainer(data, seed, TRAINER_EPOCHS)
             )
             print(f"seed {seed}, {name}: {pair[name]['accuracy']} in {pair[name]['cpu_seconds']} s", flush=True)
         runs.append((pair["ours"], pair["theirs"]))
@@ -40,9 +44,14 @@ def sentiment(quick: bool) -> Row:
     accuracies = {
         f"{name}_accuracy": [run[side]["accuracy"] for run in runs] for side, name in enumerate(("ours", "theirs"))
     }
-    lead = mean(own["accuracy"] - other["accuracy"] for own, other in runs)
+    # [seeds, snippets]: the two runs of a seed met the same snippets, so their difference is taken snippet by snippet.
+    own_right, other_right = (
+        np.array([(np.array(run[side]["margins"]) > 0) == data.labels["test"] for run in runs]) for side in (0, 1)
+    )
+    lead = evaluation.bootstrap_interval(own_right.mean(0) - other_right.mean(0))
     sizes = {"train": len(data.rows["train"]), "test": len(data.rows["test"])}
-    return row | {"target": 0.35} | accuracies | {"mean_lead": round(lead, 4)} | sizes
+    ahead = {"mean_lead": round(lead.estimate, 4), "lead_interval": [round(lead.low, 4), round(lead.high, 4)]}
+    return row | {"target": 0.35} | accuracies | ahead | sizes
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -17,10 +17,21 @@ from statistics import quantiles
 from typing import Any
 
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 RESULTS = Path(__file__).parent / "results"
 ROUNDS, QUICK_ROUNDS = 7, 2
 THREADS = 1
+KINDS = {  # part of an operator's name -> what it does; the first that fits counts
+    "mm": "matrix products",
+    "attention": "attention",
+    "gelu": "GELU",
+    "tanh": "GELU",  # transformers writes it out: its sums and products are among all else
+    "pow": "GELU",
+    "log_softmax": "loss",
+    "layer_norm": "normalisation",
+    "adamw": "optimiser",
+}
 
 Row = dict[str, Any]
 Measure = Callable[[bool], Row]  # of whether it is to be quick: then sizes are small and rounds are few
@@ -104,6 +115,22 @@ def seconds(function: Callable[[], Any]) -> float:
         return time.perf_counter() - start
     finally:
         gc.enable()
+
+
+def milliseconds_by_kind(ours: Callable[[], Any], theirs: Callable[[], Any]) -> dict[str, dict[str, float]]:
+    """Processor time of one call of each, by what torch's operators do in it."""
+    found = {}
+    for side, function in (("ours", ours), ("theirs", theirs)):
+        function()
+        with profile(activities=[ProfilerActivity.CPU]) as profiled:
+            function()
+        times = dict.fromkeys([*KINDS.values(), "all else"], 0.0)
+        for event in profiled.key_averages():
+            name = event.key if event.key.startswith("aten::") else ""  # others are calls of these
+            kind = next((kind for part, kind in KINDS.items() if part in name), "all else")
+            times[kind] += event.self_cpu_time_total / 1e3
+        found[side] = {kind: round(time, 1) for kind, time in times.items() if time}
+    return found
 
 
 def require_equal(ours: Any, theirs: Any, what: str) -> None:

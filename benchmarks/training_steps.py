@@ -1,7 +1,7 @@
 """One update of a GPT, and of a BERT with low-rank adapters: `python benchmarks/training_steps.py`.
 
 A step is forward, loss, backward, clipping and AdamW, with the same optimiser and the same first weights on both sides.
-Where a step's time goes is profiled by kind of operation, after the rounds.
+Where the GPT's time goes is profiled by kind of operation, after the rounds.
 """
 
 import tempfile
@@ -10,10 +10,9 @@ from collections.abc import Callable, Sequence
 import peft
 import torch
 import transformers
-from rounds import Row, compare, require_equal
+from rounds import Row, compare, milliseconds_by_kind, require_equal
 from rounds import main as measure_all
 from torch import Tensor, nn
-from torch.profiler import ProfilerActivity, profile
 
 from course_lib import assets, lora, training
 from course_lib.gpt import GPT, GPTConfig
@@ -23,16 +22,6 @@ VOCAB_SIZE, D_MODEL, LAYERS, HEADS = 2000, 128, 4, 4
 BATCH, LENGTH = 16, 128
 RANK, TARGETS = 8, ("query", "key", "value", "dense")
 STEPS = 5  # in one measurement
-KINDS = {  # part of an operator's name -> what it does; the first that fits counts
-    "mm": "matrix products",
-    "attention": "attention",
-    "gelu": "GELU",
-    "tanh": "GELU",  # transformers writes it out: its sums and products are among all else
-    "pow": "GELU",
-    "log_softmax": "loss",
-    "layer_norm": "normalisation",
-    "adamw": "optimiser",
-}
 
 
 def gpt(quick: bool) -> Row:
@@ -54,8 +43,7 @@ def gpt(quick: bool) -> Row:
     repeats = 1 if quick else STEPS
     sizes = {"batch": batch, "length": length, "parameters": sum(p.numel() for p in own.parameters())}
     row = compare(repeated(by_course, repeats), repeated(by_model, repeats), quick, target=0.9) | sizes
-    profiles = {"ours": milliseconds_by_kind(by_course), "theirs": milliseconds_by_kind(by_model)}
-    return row | {"milliseconds": profiles}
+    return row | {"milliseconds": milliseconds_by_kind(by_course, by_model)}
 
 
 def adapters(quick: bool) -> Row:
@@ -102,18 +90,6 @@ def step_of(model: nn.Module, loss_of: Callable[[], Tensor]) -> Callable[[], Ten
         return loss.detach()
 
     return step
-
-
-def milliseconds_by_kind(step: Callable[[], object]) -> dict[str, float]:
-    """Processor time of one step, by what its operators do."""
-    with profile(activities=[ProfilerActivity.CPU]) as found:
-        repeated(step, STEPS)()
-    times = dict.fromkeys([*KINDS.values(), "all else"], 0.0)
-    for event in found.key_averages():
-        name = event.key if event.key.startswith("aten::") else ""  # others are calls of these
-        kind = next((kind for part, kind in KINDS.items() if part in name), "all else")
-        times[kind] += event.self_cpu_time_total / 1e3 / STEPS
-    return {kind: round(time, 1) for kind, time in times.items()}
 
 
 def repeated(step: Callable[[], Tensor], times: int) -> Callable[[], None]:
