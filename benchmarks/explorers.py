@@ -5,10 +5,11 @@ model, so that nothing is fetched. Then each of its controls is moved back and f
 computes, draws and encodes, is timed. The first picture, drawn when an explorer is built, is not: it loads the
 typefaces. The attention explorer draws in the page; tests/test_browser_attention.py times it there.
 
-A row holds processor time, the median and the slowest move, and the median by the clock. Run it with nothing else
-running.
+A row holds processor time, the median and the slowest move, and the median by the clock, with the garbage collector
+out of the way, as in `rounds.seconds`. Run it with nothing else running.
 """
 
+import gc
 import math
 import statistics
 import time
@@ -99,11 +100,16 @@ def moved(build: Callable[[], Explorer]) -> Measure:
         torch.manual_seed(0)
         explorer = build()
         by_clock, of_processor = [], []
-        for number in range(QUICK_MOVES if quick else MOVES):
-            began, worked = time.perf_counter(), time.process_time()
-            move(explorer, number)
-            by_clock.append(1000 * (time.perf_counter() - began))
-            of_processor.append(1000 * (time.process_time() - worked))
+        gc.collect()
+        gc.disable()
+        try:
+            for number in range(QUICK_MOVES if quick else MOVES):
+                began, worked = time.perf_counter(), time.process_time()
+                move(explorer, number)
+                by_clock.append(1000 * (time.perf_counter() - began))
+                of_processor.append(1000 * (time.process_time() - worked))
+        finally:
+            gc.enable()
         return {
             "median_milliseconds": round(statistics.median(of_processor), 1),
             "slowest_milliseconds": round(max(of_processor), 1),

@@ -94,7 +94,8 @@ def imported(*folders):
                 found |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 found.add(node.module.split(".")[0])
-    beside = (path.stem for folder in (ROOT / "tests", ROOT / "docs" / "_ext") for path in folder.glob("*.py"))
+    with_scripts = (ROOT / "tests", ROOT / "docs" / "_ext", ROOT / "benchmarks")
+    beside = (path.stem for folder in with_scripts for path in folder.glob("*.py"))
     ours = {"course_lib", "course", "tools", "tests", "benchmarks", *beside}
     packages = found - sys.stdlib_module_names - ours - {"google"}  # google.colab is there on Colab only
     return {DISTRIBUTIONS.get(name, canonicalize_name(name)) for name in packages}
