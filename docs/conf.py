@@ -24,6 +24,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
     "attention_demo",
+    "benchmark_page",
     "course_sources",
     "course_map",
     "gallery",
