@@ -6,7 +6,7 @@ computes, draws and encodes, is timed. The first picture, drawn when an explorer
 typefaces. The attention explorer draws in the page; tests/test_browser_attention.py times it there.
 
 A row holds processor time, the median and the slowest move, and the median by the clock, with the garbage collector
-out of the way, as in `rounds.seconds`. Run it with nothing else running.
+out of the way. Run it with nothing else running.
 """
 
 import gc
@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 
 import ipywidgets
 import torch
-from rounds import Measure, Row
+from rounds import Measure, Row, without_collector
 from rounds import main as measure_all
 
 from course_lib import decoding, plotting, widgets
@@ -101,15 +101,12 @@ def moved(build: Callable[[], Explorer]) -> Measure:
         explorer = build()
         by_clock, of_processor = [], []
         gc.collect()
-        gc.disable()
-        try:
+        with without_collector():
             for number in range(QUICK_MOVES if quick else MOVES):
                 began, worked = time.perf_counter(), time.process_time()
                 move(explorer, number)
                 by_clock.append(1000 * (time.perf_counter() - began))
                 of_processor.append(1000 * (time.process_time() - worked))
-        finally:
-            gc.enable()
         return {
             "median_milliseconds": round(statistics.median(of_processor), 1),
             "slowest_milliseconds": round(max(of_processor), 1),

@@ -11,7 +11,8 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
@@ -106,15 +107,22 @@ def summary(times: Sequence[tuple[float, float]]) -> Row:
     }
 
 
-def seconds(function: Callable[[], Any]) -> float:
-    """Wall time of one call, with the collector out of the way."""
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """Keep the garbage collector out of what is timed."""
     gc.disable()
     try:
+        yield
+    finally:
+        gc.enable()
+
+
+def seconds(function: Callable[[], Any]) -> float:
+    """Wall time of one call, with the collector out of the way."""
+    with without_collector():
         start = time.perf_counter()
         function()
         return time.perf_counter() - start
-    finally:
-        gc.enable()
 
 
 def milliseconds_by_kind(ours: Callable[[], Any], theirs: Callable[[], Any]) -> dict[str, dict[str, float]]:

@@ -3,7 +3,6 @@
 import importlib
 import json
 import runpy
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,15 +11,6 @@ import torch
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 SCRIPTS = runpy.run_path(str(BENCHMARKS / "__main__.py"))["SCRIPTS"]
-
-
-@pytest.fixture(autouse=True)
-def as_a_script_sees_it(monkeypatch):
-    """A script finds its neighbours by their names."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    yield
-    for name in (*SCRIPTS, "rounds", "sentiment"):
-        sys.modules.pop(name, None)
 
 
 def results() -> dict[str, bytes]:

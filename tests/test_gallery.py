@@ -1,12 +1,8 @@
 """The gallery's list of kinds: every function that draws has drawn something that a learner sees."""
 
-import sys
-from pathlib import Path
-
 import pytest
 
 pytest.importorskip("sphinx", reason="the site's tools are not installed")
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "docs" / "_ext"))
 
 import course_sources
 import gallery

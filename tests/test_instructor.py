@@ -4,9 +4,9 @@ import doctest
 import itertools
 import json
 import re
-import sys
 from pathlib import Path
 
+import instructor
 import pytest
 import torch
 
@@ -15,9 +15,6 @@ from course_lib.syllabus import BY_NUMBER, NOTEBOOKS
 
 ROOT = Path(__file__).resolve().parent.parent
 GUIDE = ROOT / "docs" / "instructor"
-sys.path.insert(0, str(ROOT / "docs" / "_ext"))
-
-import instructor  # noqa: E402
 
 LENGTH = re.compile(r"^##+ (.+) \((\d+) minutes\)$")
 ROW = re.compile(r"^\| (\d+):(\d\d) \| (\d+) \| (.+) \|$")

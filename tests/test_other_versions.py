@@ -223,6 +223,7 @@ def test_explorers(installed):
     assert done.returncode == 0, done.stdout[-3000:]
     assert {name: versions(installed)[name] for name in installed.after} == installed.after
     files = [str(path.relative_to(ROOT)) for path in WIDGET_TESTS]
-    done = run(installed, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore", *files)
+    options = ["-q", "-p", "no:cacheprovider", "-W", "ignore", "-o", f"pythonpath={installed.folder / 'benchmarks'}"]
+    done = run(installed, "-m", "pytest", *options, *files)
     assert done.returncode == 0, done.stdout[-5000:]
     assert re.search(r"\d+ passed", done.stdout) and "skipped" not in done.stdout

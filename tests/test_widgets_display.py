@@ -1,9 +1,8 @@
 """The live pictures of the explorers: those of a new figure, with what they say as alternative text."""
 
 import io
-import sys
-from pathlib import Path
 
+import explorers
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -14,10 +13,6 @@ from matplotlib.figure import Figure
 from course_lib import plotting, widgets
 from course_lib.widgets.display import png
 from tests.pictures import shown
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
-
-import explorers
 
 NAMES = (
     "AttentionSteps",

@@ -85,15 +85,16 @@ class Explorer:
         self.words.value = f"<p role='status' aria-live='polite'>{text}</p>"
 
     def remember(self, control: ipywidgets.Widget, values: Sequence[Any]) -> None:
-        """Draw the state at each of these values of `control` once, so that a first visit is as quick as the next."""
-        control.unobserve(self.redraw, names="value")
+        """Draw the state at each of these values of `control` once, so that a first visit is as quick as the next.
+
+        The present value is drawn last, and shown.
+        """
         present = control.value
-        for value in values:
+        control.unobserve(self.redraw, names="value")
+        for value in [*(one for one in values if one != present), present]:
             control.value = value
             self.redraw()
-        control.value = present
         control.observe(self.redraw, names="value")
-        self.redraw()
 
     def live(self) -> ipywidgets.Widget:
         """What is shown where a kernel runs."""

@@ -2,17 +2,13 @@
 `{time-profiles}`, `{growth-table}` and `{growth-figures}`.
 """
 
-import hashlib
 import io
 import json
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
-from course_sources import ROOT
+from course_sources import ROOT, markdown, stored_image
 from docutils import nodes
-from docutils.statemachine import StringList
 from matplotlib import pyplot
 from sphinx.util.docutils import SphinxDirective
 
@@ -216,41 +212,16 @@ def drawn(panel: Panel) -> tuple[bytes, str]:
     return buffer.getvalue(), f"{panel.title}. {panel.unit} against {panel.xlabel}, both logarithmic. {said}."
 
 
-class FromResults(SphinxDirective):
-    """Markdown that is made from result files."""
+def from_results(make: Callable[[], list[str]]) -> type[SphinxDirective]:
+    """A directive that puts Markdown made from result files into its page."""
 
-    make: Callable[[], list[str]]
+    class FromResults(SphinxDirective):
+        def run(self):
+            for path in sorted(RESULTS.glob("*.json")):
+                self.env.note_dependency(path)
+            return markdown(self, make())
 
-    def run(self):
-        for path in sorted(RESULTS.glob("*.json")):
-            self.env.note_dependency(path)
-        container = nodes.Element()
-        self.state.nested_parse(StringList(type(self).make(), "benchmarks/results"), self.content_offset, container)
-        return container.children
-
-
-class BenchmarkTable(FromResults):
-    """The comparisons."""
-
-    make = staticmethod(table)
-
-
-class Setting(FromResults):
-    """Machine and versions."""
-
-    make = staticmethod(setting)
-
-
-class TimeProfiles(FromResults):
-    """Where the time goes."""
-
-    make = staticmethod(profiles)
-
-
-class GrowthTable(FromResults):
-    """Formulas and exponents."""
-
-    make = staticmethod(growth_table)
+    return FromResults
 
 
 class GrowthFigures(SphinxDirective):
@@ -258,21 +229,14 @@ class GrowthFigures(SphinxDirective):
 
     def run(self):
         self.env.note_dependency(RESULTS / "growth.json")
-        return [self.figure(*drawn(panel)) for panel in PANELS]
-
-    def figure(self, png, alt):
-        folder = Path(self.env.app.outdir).parent / "growth"
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{hashlib.sha256(png).hexdigest()}.png"
-        path.write_bytes(png)
-        uri = "/" + Path(os.path.relpath(path, self.env.app.srcdir)).as_posix()
-        return nodes.image(uri=uri, alt=alt, loading="lazy")
+        pictures = [drawn(panel) for panel in PANELS]
+        return [nodes.image(uri=stored_image(self.env.app, png), alt=alt, loading="lazy") for png, alt in pictures]
 
 
 def setup(app):
-    app.add_directive("benchmark-table", BenchmarkTable)
-    app.add_directive("benchmark-setting", Setting)
-    app.add_directive("time-profiles", TimeProfiles)
-    app.add_directive("growth-table", GrowthTable)
+    app.add_directive("benchmark-table", from_results(table))
+    app.add_directive("benchmark-setting", from_results(setting))
+    app.add_directive("time-profiles", from_results(profiles))
+    app.add_directive("growth-table", from_results(growth_table))
     app.add_directive("growth-figures", GrowthFigures)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -3,10 +3,15 @@
 Each build writes both into folders of docs/ that git ignores; what has not changed is not touched.
 """
 
+import hashlib
 import json
+import os
 import re
 import shutil
 from pathlib import Path
+
+from docutils import nodes
+from docutils.statemachine import StringList
 
 import course_lib
 from course_lib.syllabus import NOTEBOOKS
@@ -30,6 +35,23 @@ def stored(notebook):
             if "image/png" in output.get("data", {}) and words and not words.startswith("<"):
                 cell["metadata"].setdefault("mystnb", {}).setdefault("image", {}).setdefault("alt", words)
     return parsed
+
+
+def markdown(directive, lines):
+    """Nodes of lines of Markdown, for a directive to put into its page."""
+    parent = nodes.container()
+    directive.state.nested_parse(StringList(lines, source=directive.env.docname), directive.content_offset, parent)
+    return parent.children
+
+
+def stored_image(app, png):
+    """Where a picture lies, seen from the source folder: where myst-nb keeps those of the notebooks' own pages."""
+    folder = Path(app.outdir).parent / "jupyter_execute"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{hashlib.sha256(png).hexdigest()}.png"
+    if not path.is_file():
+        path.write_bytes(png)
+    return "/" + Path(os.path.relpath(path, app.srcdir)).as_posix()
 
 
 def modules():

@@ -3,16 +3,13 @@
 `{figure-kinds}`: every function of `plotting` that draws, what it draws, and the figures that it has drawn.
 """
 
-import hashlib
 import inspect
-import os
 import re
 from binascii import a2b_base64
 from itertools import pairwise
-from pathlib import Path
 
 from course_map import part_name
-from course_sources import ROOT, present, stored
+from course_sources import ROOT, present, stored, stored_image
 from docutils import nodes
 from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxDirective
@@ -110,7 +107,7 @@ class Gallery(SphinxDirective):
     def figure(self, notebook, png, alt, caption):
         page = self.env.app.builder.get_relative_uri(self.env.docname, f"notebooks/{notebook.stem}")
         to = f"{page}#{anchor(caption)}" if anchor(caption) else page
-        image = nodes.image(uri=self.stored_image(png), alt=alt, loading="lazy")
+        image = nodes.image(uri=stored_image(self.env.app, png), alt=alt, loading="lazy")
         text = nodes.caption("", "")
         # A notebook links to its neighbours; this page stands one folder above them.
         self.state.nested_parse([LINK.sub("](notebooks/", caption)], self.content_offset, text)
@@ -123,15 +120,6 @@ class Gallery(SphinxDirective):
             nodes.paragraph("", "", nodes.reference("", f"See it in {notebook.number} · {notebook.title}", refuri=to)),
         )
         return nodes.figure("", image, text, legend)
-
-    def stored_image(self, png):
-        """Where the picture lies, seen from the source folder: where myst-nb keeps it for the notebook's own page."""
-        folder = Path(self.env.app.outdir).parent / "jupyter_execute"
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{hashlib.sha256(png).hexdigest()}.png"
-        if not path.is_file():
-            path.write_bytes(png)
-        return "/" + Path(os.path.relpath(path, self.env.app.srcdir)).as_posix()
 
 
 class FigureAnchors(SphinxTransform):

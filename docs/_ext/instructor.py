@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from course_map import part_name
-from course_sources import ROOT, present, stored
+from course_sources import ROOT, markdown, present, stored
 from docutils import nodes
 from docutils.parsers.rst import directives
-from docutils.statemachine import StringList
 from sphinx import addnodes
 from sphinx.util.docutils import SphinxDirective
 
@@ -199,12 +198,6 @@ class About(SphinxDirective):
         """The exercises of the notebook."""
         return [exercise for exercise in EXERCISES.values() if exercise.notebook == self.notebook.number]
 
-    def markdown(self, text):
-        """Nodes of a piece of Markdown."""
-        parent = nodes.container()
-        self.state.nested_parse(StringList(text.splitlines(), source=self.env.docname), self.content_offset, parent)
-        return parent.children
-
     def link(self, text):
         """A paragraph's link to the slides of the notebook."""
         up = self.env.app.builder.get_relative_uri(self.env.docname, "index").rpartition("index")[0]
@@ -242,7 +235,7 @@ class BeforeYouRun(About):
     def run(self):
         items = []
         for section, question, printed in predictions(stored(self.notebook)):
-            asked = self.markdown(f"**§ {section}.** {question}" if section else question)
+            asked = markdown(self, (f"**§ {section}.** {question}" if section else question).splitlines())
             answer = (
                 folded("what the cell prints", nodes.literal_block("", printed, language="text")) if printed else []
             )
