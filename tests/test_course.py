@@ -598,14 +598,18 @@ def test_arguments_for_pytest_make_one_run(launcher):
     assert stages(launcher, "--slow", "-x") == [("pytest", ["-m", "pytest", "-x"])]
 
 
-def test_notebooks_side_by_side_have_one_thread_each(launcher, monkeypatch, capfd):
-    show = "import os, sys; print(sys.argv[1:], os.environ.get('OMP_NUM_THREADS'))"
+def test_side_by_side_have_one_thread_each_and_stored_notebooks_no_network(launcher, monkeypatch, capfd):
+    show = "import os, sys; print(sys.argv[1:], os.environ.get('OMP_NUM_THREADS'), os.environ.get('PYTHONPATH'))"
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(
-        launcher, "test_stages", lambda options, rest: [("two", ["-c", show, "-n"]), ("one", ["-c", show])]
+        launcher,
+        "test_stages",
+        lambda options, rest: [("two", ["-c", show, "-n"]), ("strict", ["-c", show, "--nbval"]), ("one", ["-c", show])],
     )
     assert launcher.main(["test"]) == 0
-    assert "['-n'] 1\n" in capfd.readouterr().out
+    said = capfd.readouterr().out
+    assert "['-n'] 1 None\n" in said and "[] None None\n" in said
+    assert f"['--nbval'] None {launcher.ROOT / 'tests' / 'offline'}\n" in said
 
 
 def test_all_stages_run_and_one_failure_fails_the_command(launcher, monkeypatch, capsys):
