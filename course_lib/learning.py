@@ -11,7 +11,7 @@ from . import exercises, progress_map, syllabus
 from .exercises import EXERCISES, NOT_ATTEMPTED, QUIZZES, UnknownExerciseError, Verdict
 from .exercises.engine import find
 from .progress_file import ProgressFile
-from .widgets.display import code_marked
+from .widgets.display import marked
 
 _COLOURS = {"passed": "#009e73", "not yet": "#d55e00", "not attempted yet": "#767676", "hint": "#0072b2"}
 _SIGNS = {"passed": "✓", "not yet": "✗", "not attempted yet": "○", "hint": "?"}
@@ -139,7 +139,7 @@ def _recorded(write) -> list[str]:
 def _box(state: str, heading: str, lines: list[str], notes: list[str] = ()) -> None:
     label = "" if state == "hint" else f": {state}"
     lines = [*lines, *notes]
-    body = "".join(f"<div>{code_marked(line)}</div>" for line in lines)
+    body = "".join(f"<div>{marked(line)}</div>" for line in lines)
     _show(
         {
             "text/html": f"<div style='border-left:6px solid {_COLOURS[state]};padding:4px 12px'>"

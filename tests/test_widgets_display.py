@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from course_lib import plotting, widgets
-from course_lib.widgets.display import png
+from course_lib.widgets.display import marked, png
 from tests.pictures import shown
 
 NAMES = (
@@ -77,3 +77,17 @@ def test_texts_are_drawn_to_the_pixel():
     expected = drawn_by_matplotlib(figure())
     for _ in range(2):  # at first it draws the texts, then it remembers them
         assert np.abs(pixels(png(figure())) - expected).max() <= 2
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("keys *and* values", "keys <em>and</em> values"),
+        ("`a * b * c` is `x`", "<code>a * b * c</code> is <code>x</code>"),
+        ("`*one*`", "<code>*one*</code>"),
+        ("2*a*b and **bold** and * alone *", "2*a*b and **bold** and * alone *"),
+        ("1 < 2\nnext", "1 &lt; 2<br>next"),
+    ],
+)
+def test_code_and_one_emphasised_word_are_marked(text, html):
+    assert marked(text) == html

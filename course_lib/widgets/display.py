@@ -31,6 +31,7 @@ from .. import plotting
 VIEW = "application/vnd.jupyter.widget-view+json"
 _TRACK = "display:inline-block;width:16em;max-width:40vw;height:1em;border:1px solid #6B6B6B;vertical-align:middle"
 _MOST_TEXTS = 4096  # are remembered
+_MARKS = re.compile(r"`(?P<code>[^`]+)`|(?<![\w*])\*(?P<word>\w+)\*(?![\w*])")
 
 
 class KernelNotice(anywidget.AnyWidget):
@@ -282,9 +283,12 @@ def watched(view: ipywidgets.Widget) -> ipywidgets.Widget:
     return ipywidgets.VBox([KernelNotice(), view])
 
 
-def code_marked(text: str) -> str:
-    """HTML of a text in which `code` stands between back-ticks."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text)).replace("\n", "<br>")
+def marked(text: str) -> str:
+    """HTML of a text in which `code` stands between back-ticks and *one* word between stars."""
+    return _MARKS.sub(
+        lambda found: f"<code>{found['code']}</code>" if found["code"] else f"<em>{found['word']}</em>",
+        html.escape(text),
+    ).replace("\n", "<br>")
 
 
 def bar_table(rows: Sequence[tuple[str, float]], label: str, highlight: int | None = None) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import ipywidgets
 
 from ..exercises.engine import Question
-from .display import code_marked, watched, with_fallback
+from .display import marked, watched, with_fallback
 
 _LETTERS = "abcdefgh"
 
@@ -25,7 +25,7 @@ class Quiz:
         rows: list[ipywidgets.Widget] = []
         for number, question in enumerate(questions):
             self.choices[number].observe(lambda change, number=number: self._answered(number), names="index")
-            head = ipywidgets.HTML(f"<strong>{number + 1}. {code_marked(question.text)}</strong>")
+            head = ipywidgets.HTML(f"<strong>{number + 1}. {marked(question.text)}</strong>")
             rows += [head, self.choices[number], self.explanations[number]]
         self.view = ipywidgets.VBox([*rows, self.score])
 
@@ -44,7 +44,7 @@ class Quiz:
         question = self._questions[number]
         right = index == question.right
         sign = "✓ Right." if right else "✗ Not this one."
-        self.explanations[number].value = f"<em>{sign} {code_marked(question.choices[index].why)}</em>"
+        self.explanations[number].value = f"<em>{sign} {marked(question.choices[index].why)}</em>"
         was_done = all(self._right)
         self._right[number] = right
         self._show_score()
@@ -66,13 +66,13 @@ def quiz_bundle(notebook: str, questions: Sequence[Question], on_passed: Callabl
 def _as_html(notebook: str, questions: Sequence[Question]) -> str:
     parts = [f"<div><strong>Quiz {notebook}</strong>"]
     for number, question in enumerate(questions, start=1):
-        choices = "".join(f"<li>{code_marked(choice.text)}</li>" for choice in question.choices)
+        choices = "".join(f"<li>{marked(choice.text)}</li>" for choice in question.choices)
         reasons = "".join(
-            f"<li>{'✓' if index == question.right else '✗'} {code_marked(choice.why)}</li>"
+            f"<li>{'✓' if index == question.right else '✗'} {marked(choice.why)}</li>"
             for index, choice in enumerate(question.choices)
         )
         parts.append(
-            f"<p>{number}. {code_marked(question.text)}</p><ol type='a'>{choices}</ol>"
+            f"<p>{number}. {marked(question.text)}</p><ol type='a'>{choices}</ol>"
             f"<details><summary>Answer to question {number}</summary><ol type='a'>{reasons}</ol></details>"
         )
     return "".join(parts) + "</div>"
