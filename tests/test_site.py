@@ -330,6 +330,18 @@ def test_no_page_is_wider_than_a_phone(browser, html, pages):
     assert wide == {}
 
 
+def test_no_code_is_cut_off_on_paper(browser, html):
+    """Nothing scrolls there: A4 less its margins is 680 pixels wide."""
+    opened(browser, html, "notebooks/06_encoder_decoder_translation.html", {"width": 680, "height": 1000})
+    cut = "[...document.querySelectorAll('pre')].filter(pre => pre.scrollWidth > pre.clientWidth + 1).length"
+    assert browser.evaluate(cut) > 0
+    browser.emulate_media(media="print")
+    try:
+        assert browser.evaluate(cut) == 0
+    finally:
+        browser.emulate_media(media="screen")
+
+
 def test_choosing_a_word_shows_its_weights(browser, html):
     opened(browser, html, "index.html", jupyterlab.LAPTOP)
     mat = browser.get_by_role("button", name=re.compile("^mat"))
