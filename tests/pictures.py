@@ -1,10 +1,14 @@
-"""What an explorer shows, taken from the HTML of its live picture."""
+"""What an explorer shows, taken from the HTML of its live picture, and without a warning."""
 
 import base64
 import html
 import re
 
+import pytest
+
 from course_lib.widgets.display import Explorer
+
+without_warnings = pytest.mark.filterwarnings("error", "ignore:Deprecated in traitlets 4.1")  # ipywidgets 7, of itself
 
 _PICTURE = re.compile(r"<img alt='([^']*)' style='[^']*' src='data:image/png;base64,([^']*)'>")
 

@@ -10,6 +10,7 @@ import traitlets
 from course_lib import plotting, widgets
 from course_lib.widgets.attention import MOST_TOKENS, AttentionView
 from course_lib.widgets.display import VIEW
+from tests.pictures import without_warnings
 
 TOKENS = ["[CLS]", "the", "cat", "sat", "[SEP]", "the", "dog", "ran", "[SEP]"]
 SEGMENTS = [0] * 5 + [1] * 4
@@ -96,7 +97,7 @@ def test_what_does_not_fit_is_refused(arguments, message):
         widgets.AttentionExplorer(*arguments)
 
 
-@pytest.mark.filterwarnings("error", "ignore:Deprecated in traitlets 4.1")  # ipywidgets 7, in its own code
+@without_warnings
 def test_static_form_and_no_figure_left_open():
     before = plt.get_fignums()
     shown = explorer()

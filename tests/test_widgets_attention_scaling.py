@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from course_lib import plotting, widgets
 from course_lib.widgets import attention_scaling
 from course_lib.widgets.display import VIEW
-from tests.pictures import png_of
+from tests.pictures import png_of, without_warnings
 
 
 @pytest.fixture(autouse=True)
@@ -144,7 +144,7 @@ def test_static_form_and_no_figure_left_open(steps):
     assert plt.get_fignums() == before
 
 
-@pytest.mark.filterwarnings("error")
+@without_warnings
 def test_no_warning_is_shown_beside_an_explorer(steps):
     widgets.ScalingExplorer().redraw()
     steps[0].redraw()

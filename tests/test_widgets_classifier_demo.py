@@ -8,6 +8,7 @@ import pytest
 
 from course_lib import plotting, widgets
 from course_lib.widgets.display import VIEW
+from tests.pictures import without_warnings
 
 NAMES = ["negative", "positive <b>"]
 EXAMPLES = ["good film", "bad " * 40]
@@ -77,7 +78,7 @@ def test_controls_are_named_and_reached_by_keyboard(demo):
     assert all(len(label) <= 70 for label, _ in demo.example.options)
 
 
-@pytest.mark.filterwarnings("error")
+@without_warnings
 @pytest.mark.parametrize("text", ["a good film", "", "$x_1$ 中文"])
 def test_static_form_and_no_figure_left_open(demo, text):
     before = plt.get_fignums()

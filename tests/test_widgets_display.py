@@ -3,6 +3,7 @@
 import io
 
 import explorers
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -29,6 +30,11 @@ def pixels(encoded):
     return (255 * plt.imread(io.BytesIO(encoded))[..., :3]).round().astype(int)
 
 
+# Where letters touch, colours may differ by LEVELS of 255. Before 3.11 matplotlib set each text at whole pixels: there
+# one that lies half way may stand one pixel beside, and touch others elsewhere.
+PLACES, LEVELS = ((0,), 2) if matplotlib.__version_info__ >= (3, 11) else ((-1, 0, 1), 16)
+
+
 def drawn_by_matplotlib(figure):
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
@@ -47,8 +53,11 @@ def test_a_figure_that_is_filled_again_is_that_of_a_new_one(name):
     for number in range(8):
         explorers.move(explorer, number)
         new = drawn_by_matplotlib(explorer.figure())
+        near = [np.roll(new, (down, right), axis=(0, 1)) for down in PLACES for right in PLACES]
         for encoded in (shown(explorer)[1], png(explorer.figure())):
-            assert np.abs(pixels(encoded) - new).max() <= 2  # of 255: where two letters touch
+            found = pixels(encoded)
+            assert (found >= np.min(near, axis=0) - LEVELS).all()
+            assert (found <= np.max(near, axis=0) + LEVELS).all()
 
 
 @pytest.mark.parametrize("name", NAMES)

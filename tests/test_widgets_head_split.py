@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from course_lib import plotting, widgets
 from course_lib.widgets.display import VIEW
-from tests.pictures import png_of
+from tests.pictures import png_of, without_warnings
 
 TOKENS = ["the", "cat", "sat", "on", "mat"]
 
@@ -93,7 +93,7 @@ def test_controls_are_named_and_reached_by_keyboard(inputs):
     assert not any(control.disabled for control in named)
 
 
-@pytest.mark.filterwarnings("error")
+@without_warnings
 def test_static_form_and_no_figure_left_open(inputs):
     before = plt.get_fignums()
     explorer = widgets.HeadSplit(TOKENS, *inputs)

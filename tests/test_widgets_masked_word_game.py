@@ -13,6 +13,7 @@ from course_lib import plotting, widgets
 from course_lib.tokenizers import WordPieceTokenizer
 from course_lib.widgets.display import VIEW, png
 from course_lib.widgets.masked_word_game import GAP, hide_a_word
+from tests.pictures import without_warnings
 
 WORDS = ["bank", "raised", "rates", "again", "rain", "fell", "<", ">", "&", "b", ".", ",", "'", "t", "don", "##s"]
 TOKENIZER = WordPieceTokenizer.from_vocab(
@@ -176,7 +177,7 @@ def test_controls_are_named_and_reached_by_keyboard(game):
     assert "aria-label='the five best of the model'" in game.bars.value
 
 
-@pytest.mark.filterwarnings("error")
+@without_warnings
 @pytest.mark.parametrize("place", range(3))
 def test_static_form_and_no_figure_left_open(game, place):
     before = plt.get_fignums()

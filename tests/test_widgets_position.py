@@ -9,7 +9,7 @@ import pytest
 
 from course_lib import plotting, widgets
 from course_lib.widgets.display import VIEW
-from tests.pictures import png_of
+from tests.pictures import png_of, without_warnings
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +70,7 @@ def test_controls_are_named_and_reached_by_keyboard():
     assert all(control.description and not control.disabled for control in named)
 
 
-@pytest.mark.filterwarnings("error")
+@without_warnings
 def test_static_form_and_no_figure_left_open():
     before = plt.get_fignums()
     explorer = widgets.PositionExplorer()

@@ -10,6 +10,7 @@ from course_lib import plotting, widgets
 from course_lib.tokenizers import BPETokenizer, WordPieceTokenizer
 from course_lib.widgets.display import VIEW
 from course_lib.widgets.tokenizer_playground import EXAMPLES
+from tests.pictures import without_warnings
 
 TEXTS = ["the cat sat on the mat and the cats sat on the mats"] * 2
 TOKENIZERS = {
@@ -71,7 +72,7 @@ def test_typed_markup_is_text(playground):
     assert len(inside) == sum(map(len, shown(playground)))
 
 
-@pytest.mark.filterwarnings("error")
+@without_warnings
 @pytest.mark.parametrize("text", ["The cats sat", "", "中文 👩‍👧 \x00", *EXAMPLES.values()])
 def test_static_form_and_no_figure_left_open(playground, text):
     before = plt.get_fignums()

@@ -189,7 +189,10 @@ def _encoded(compression: int) -> bytes:
 
 
 class _Renderer(RendererAgg):
-    """Draws as its base class does, to the pixel, and remembers the pixels of its texts: they are what takes time."""
+    """Draws as its base class does, and remembers the pixels of its texts: they are what takes time.
+
+    To the pixel from matplotlib 3.11 on; before, a text that lies half way between two may stand one pixel beside.
+    """
 
     def draw_text(
         self, gc: GraphicsContextBase, x: float, y: float, s: str, prop: FontProperties, angle: float,
