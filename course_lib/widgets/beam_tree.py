@@ -38,7 +38,7 @@ class BeamTree(Explorer):
         for control in controls:
             control.observe(self.redraw, names="value")
         self.view = ipywidgets.VBox([*controls, self.picture, self.words])
-        self.redraw()
+        self.remember(self.num_beams, beams)  # at the last step, with the whole trees
 
     def frame(self) -> Figure:
         """Axes for the tree."""

@@ -65,6 +65,7 @@ class SamplingExplorer(Explorer):
         words = [repr(self._word(token)) for token in top.tolist()]
         title = f"Behind {self.prompt.value!r}"
         plotting.next_tokens(before[top], after[top], words, ax=ax, title=title)
+        ax.set_xlim(0, 1.15)  # always the same, so that bars grow and shrink and the numbers below them stand still
         ax.legend(loc="lower right")
 
     def text(self) -> str:
