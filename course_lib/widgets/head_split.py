@@ -53,6 +53,9 @@ class HeadSplit(Explorer):
         self.head.observe(self.redraw, names="value")
         self.view = ipywidgets.VBox([self.num_heads, self.head, self.picture, self.words])
         self.redraw()
+        for count in (*divisors, num_heads):  # each draws, so that a first visit is as quick as the next
+            self.num_heads.value = count
+        self.head.value = head
 
     @property
     def block(self) -> slice:

@@ -38,6 +38,7 @@ class SamplingExplorer(Explorer):
                 raise ValueError(f"{prompt!r} has logits of shape {list(values.shape)}: pass [vocab_size], without NaN")
         self._logits = {prompt: values.detach() for prompt, values in logits.items()}
         self._word = word
+        self._state: tuple | None = None  # of the controls, when the probabilities were computed
         wide = {"style": {"description_width": "7em"}, "layout": ipywidgets.Layout(width="34em", max_width="100%")}
         self.prompt = ipywidgets.Dropdown(options=list(logits), description="prompt", **wide)
         self.temperature = ipywidgets.FloatLogSlider(
@@ -82,9 +83,13 @@ class SamplingExplorer(Explorer):
 
     def _probabilities(self) -> tuple[Tensor, Tensor]:
         """The model's distribution and the one that is drawn from."""
-        logits = self._logits[self.prompt.value].double()
-        kept = temperature_scale(logits, self.temperature.value)
-        if self.top_k.value != ALL:
-            kept = top_k_filter(kept, self.top_k.value)
-        kept = top_p_filter(kept, self.top_p.value)
-        return torch.softmax(logits, dim=-1), torch.softmax(kept, dim=-1)
+        state = self.prompt.value, self.temperature.value, self.top_k.value, self.top_p.value
+        if state != self._state:  # picture and words ask for the same
+            self._state = state
+            logits = self._logits[self.prompt.value].double()
+            kept = temperature_scale(logits, self.temperature.value)
+            if self.top_k.value != ALL:
+                kept = top_k_filter(kept, self.top_k.value)
+            kept = top_p_filter(kept, self.top_p.value)
+            self._found = torch.softmax(logits, dim=-1), torch.softmax(kept, dim=-1)
+        return self._found
