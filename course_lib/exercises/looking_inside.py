@@ -1,6 +1,7 @@
 """Notebook 11: maps read by a score, senses of a word, probes and their control, rollout, silenced heads, a cue."""
 
 import itertools
+import math
 
 import numpy as np
 import torch
@@ -382,12 +383,13 @@ def judge_rollout(answer):
 def _paths(mixing: Tensor) -> Tensor:
     """Sum over all paths from position i of the last layer to token j, by enumeration."""
     layers, n, _ = mixing.shape
-    total = torch.zeros(n, n, dtype=torch.float64)
+    shares = mixing.tolist()  # thousands of single numbers, which a tensor is slow to give
+    total = [[0.0] * n for _ in range(n)]
     for i, j in itertools.product(range(n), repeat=2):
         for between in itertools.product(range(n), repeat=layers - 1):
             path = (j, *between, i)  # from the token upwards
-            total[i, j] += np.prod([mixing[layer, path[layer + 1], path[layer]] for layer in range(layers)])
-    return total
+            total[i][j] += math.prod(shares[layer][path[layer + 1]][path[layer]] for layer in range(layers))
+    return torch.tensor(total, dtype=torch.float64)
 
 
 def _rollout_mistakes(weights: Tensor, mean: Tensor) -> list[Mistake]:
