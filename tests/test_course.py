@@ -604,12 +604,16 @@ def test_side_by_side_have_one_thread_each_and_stored_notebooks_no_network(launc
     monkeypatch.setattr(
         launcher,
         "test_stages",
-        lambda options, rest: [("two", ["-c", show, "-n"]), ("strict", ["-c", show, "--nbval"]), ("one", ["-c", show])],
+        lambda options, rest: [
+            ("two", ["-c", show, "-n"]),
+            ("notebooks as stored", ["-c", show, "stored"]),
+            ("one", ["-c", show]),
+        ],
     )
     assert launcher.main(["test"]) == 0
     said = capfd.readouterr().out
     assert "['-n'] 1 None\n" in said and "[] None None\n" in said
-    assert f"['--nbval'] None {launcher.ROOT / 'tests' / 'offline'}\n" in said
+    assert f"['stored'] None {launcher.ROOT / 'tests' / 'offline'}\n" in said
 
 
 def test_all_stages_run_and_one_failure_fails_the_command(launcher, monkeypatch, capsys):

@@ -3,11 +3,9 @@
 Running the same twin twice gives the same bytes, so a difference in a stored notebook is a difference in its results.
 """
 
-import ast
 import hashlib
 import os
 import re
-import symtable
 import tempfile
 import threading
 import time
@@ -19,7 +17,6 @@ from typing import NamedTuple
 import jupytext
 import nbformat
 import psutil
-from IPython.core.inputtransformer2 import TransformerManager
 from nbclient import NotebookClient
 
 from course_lib.exercises import EXERCISES
@@ -145,46 +142,6 @@ def solve(notebook: nbformat.NotebookNode) -> list[str]:
         stub.source = exercise.reference_source + renamed
         solved.append(id)
     return solved
-
-
-def what_checks_need(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The notebook without the code cells that no exercise and no check reads from, such as its own trainings."""
-    kept, wanted = [], set()
-    for cell in reversed(notebook.cells):
-        if cell.cell_type == "code":
-            names = _names(TransformerManager().transform_cell(cell.source))
-            exercise = "exercise" in cell.metadata.get("tags", []) or checks_in(cell.source)
-            if exercise or (names.bound | names.changed) & wanted:
-                kept.append(cell)
-                wanted = wanted - names.bound | names.changed | names.read
-    return nbformat.NotebookNode(notebook | {"cells": kept[::-1]})
-
-
-class _Names(NamedTuple):
-    """The global names a cell binds, whose parts it changes, and that it reads, functions' bodies included."""
-
-    bound: set[str]
-    changed: set[str]
-    read: set[str]
-
-
-def _names(source: str) -> _Names:
-    top = symtable.symtable(source, "cell", "exec")
-    bound = {symbol.get_name() for symbol in top.get_symbols() if symbol.is_assigned() or symbol.is_imported()}
-    read = {symbol.get_name() for symbol in top.get_symbols() if symbol.is_referenced()}
-    tables = top.get_children()
-    while tables:
-        table = tables.pop()
-        tables += table.get_children()
-        read |= {symbol.get_name() for symbol in table.get_symbols() if symbol.is_referenced() and symbol.is_global()}
-    changed = {
-        part.id
-        for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store)
-        for part in ast.walk(node.value)
-        if isinstance(part, ast.Name)
-    }
-    return _Names(bound, changed, read)
 
 
 @contextmanager

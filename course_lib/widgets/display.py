@@ -86,16 +86,14 @@ class Explorer:
         self.words.value = f"<p role='status' aria-live='polite'>{text}</p>"
 
     def remember(self, control: ipywidgets.Widget, values: Sequence[Any]) -> None:
-        """Draw the state at each of these values of `control` once, so that a first visit is as quick as the next.
+        """Show the state, and visit each of these values of `control` first, so that a learner's visit is quick.
 
-        The present value is drawn last, and shown.
+        The control redraws when it moves.
         """
         present = control.value
-        control.unobserve(self.redraw, names="value")
-        for value in [*(one for one in values if one != present), present]:
+        self.redraw()
+        for value in (*values, present):
             control.value = value
-            self.redraw()
-        control.observe(self.redraw, names="value")
 
     def live(self) -> ipywidgets.Widget:
         """What is shown where a kernel runs."""

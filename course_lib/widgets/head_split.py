@@ -52,10 +52,8 @@ class HeadSplit(Explorer):
         self.num_heads.observe(self._cut, names="value")
         self.head.observe(self.redraw, names="value")
         self.view = ipywidgets.VBox([self.num_heads, self.head, self.picture, self.words])
-        self.redraw()
-        for count in (*divisors, num_heads):  # each draws, so that a first visit is as quick as the next
-            self.num_heads.value = count
-        self.head.value = head
+        self.remember(self.num_heads, divisors)
+        self.head.value = head  # a smaller number of heads has moved it
 
     @property
     def block(self) -> slice:
