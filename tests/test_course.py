@@ -577,6 +577,12 @@ def test_slow_tier_leaves_nothing_out(launcher):
     assert not any("not slow" in argument for _, arguments in stages(launcher, "--slow") for argument in arguments)
 
 
+def test_a_test_that_hangs_ends_its_process_where_none_may_take_long(launcher):
+    named = ["unit tests", "notebooks solved", "in the browser"]
+    assert [name for name, said in stages(launcher) if "faulthandler_exit_on_timeout=true" in said] == named
+    assert not any("faulthandler" in word for _, said in stages(launcher, "--slow") for word in said)
+
+
 def test_fast_tier_needs_no_assets(launcher):
     chosen = dict(stages(launcher, "--fast"))
     assert list(chosen) == ["ruff check", "ruff format", "codespell", "unit tests"]

@@ -28,11 +28,13 @@ import torch
 
 SECONDS = 10.0
 MEMORY = 1 << 30
-PRINTED = 2_000
+PRINTED = 2_000  # characters that are kept
+_ENDLESSLY_PRINTED = 1_000_000  # nobody reads so many: the answer is stopped
 
 # Deep recursion must end in RecursionError, not in a crash: macOS gives a thread only 512 KiB of stack.
 _STACK = 64 << 20
 _POLL = 0.02
+_TRIES_TO_STOP = 150  # some seconds: on a busy computer the thread may have to wait long for its turn
 _ENDS_THE_PROCESS = [
     (module, name)
     for module, names in (
@@ -45,7 +47,7 @@ _ENDS_THE_PROCESS = [
 
 
 class Stopped(BaseException):
-    """Raised inside the learner's code when its time or memory is used up."""
+    """Raised inside the learner's code when its time or memory is used up, or when it prints without end."""
 
 
 class Forbidden(RuntimeError):
@@ -63,13 +65,20 @@ class Outcome:
 
 
 class _Capped(io.TextIOBase):
-    """Keep the first characters that are written, so that an endless print loop cannot fill the memory."""
+    """Keep the first characters that are written, and end an endless print loop: it must not fill the memory.
+
+    It must not outlive the run either: afterwards it would write to the learner's own screen.
+    """
 
     def __init__(self) -> None:
         self.text = ""
+        self.count = 0
 
     def write(self, text: str) -> int:
         self.text += text[: PRINTED - len(self.text)]
+        self.count += len(text)
+        if self.count > _ENDLESSLY_PRINTED:
+            raise Stopped(f"it printed more than {_ENDLESSLY_PRINTED:,} characters")
         return len(text)
 
     def writable(self) -> bool:
@@ -106,9 +115,10 @@ def run(function: Callable[[], Any], seconds: float | None = None) -> Outcome:
         finally:
             threading.stack_size(previous)
         stopped = _wait(worker, seconds)
-    if stopped:
-        return Outcome(stopped=stopped, printed=printed.text)
-    return Outcome(result.get("value"), result.get("error"), None, printed.text)
+    error = result.get("error")
+    if stopped or isinstance(error, Stopped):
+        return Outcome(stopped=stopped or str(error), printed=printed.text)
+    return Outcome(result.get("value"), error, None, printed.text)
 
 
 def describe(error: BaseException) -> str:
@@ -139,13 +149,13 @@ def _wait(worker: threading.Thread, seconds: float) -> str | None:
             if not worker.is_alive():
                 break
             if time.monotonic() > deadline:
-                reason = f"it was still running after {seconds:.0f} s"
+                reason = f"it was still running after {seconds:g} s"
             elif process.memory_info().rss - at_start > MEMORY:
                 reason = f"it took more than {MEMORY >> 30} GiB of memory"
     except KeyboardInterrupt:
         reason = "you interrupted it"
     # A loop that catches everything swallows the first exceptions; after these the thread is left to itself.
-    for _ in range(20 if reason else 0):
+    for _ in range(_TRIES_TO_STOP if reason else 0):
         if not worker.is_alive():
             break
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(worker.ident), ctypes.py_object(Stopped))
