@@ -22,7 +22,16 @@ MOST_IN_ONE_NOTEBOOK = 12
 
 
 @pytest.fixture
-def short_limit(monkeypatch):
+def untraced():
+    """Coverage does not follow the answer: stopped while the tracer holds its lock, it would keep it for ever."""
+    before = threading.gettrace()
+    threading.settrace(None)
+    yield
+    threading.settrace(before)
+
+
+@pytest.fixture
+def short_limit(monkeypatch, untraced):
     """For answers that never end: right ones have the learner's ten seconds, on the slowest computer too."""
     monkeypatch.setattr(sandbox, "SECONDS", 0.5)
 
@@ -289,11 +298,13 @@ class TestSandbox:
         assert outcome.stopped == "it printed more than 1,000,000 characters"
         assert len(outcome.printed) == sandbox.PRINTED and capsys.readouterr() == ("", "")
 
+    @pytest.mark.usefixtures("untraced")
     def test_memory_is_bounded(self, monkeypatch):
         monkeypatch.setattr(sandbox, "MEMORY", 100 << 20)
         outcome = sandbox.run(eats_memory, seconds=30)
         assert "of memory" in outcome.stopped
 
+    @pytest.mark.usefixtures("untraced")
     def test_an_interrupt_stops_the_answer(self, monkeypatch):
         real, calls = sandbox.threading.Thread.join, []
 
