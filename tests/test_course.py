@@ -7,6 +7,7 @@ and fails as it is told to.
 import ast
 import builtins
 import errno
+import functools
 import importlib.util
 import json
 import os
@@ -406,7 +407,9 @@ def test_ctrl_c_stops_a_real_pip(launcher, folder):
     launcher.make_venv()
     tell_pip(folder, install=["Collecting numpy", 0, 300], torch=["Collecting torch", 0, 300])
     command = [sys.executable, str(folder / "course.py"), "fetch"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, encoding="utf-8", cwd=folder.parent) as process:
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a job in the background ignores Ctrl-C
+    kind = {"stderr": subprocess.PIPE, "encoding": "utf-8", "cwd": folder.parent}
+    with subprocess.Popen(command, preexec_fn=heed, **kind) as process:
         for _ in range(600):
             if (folder / "pip-pid").exists() and (folder / "pip-pid").read_text(encoding="utf-8"):
                 break
