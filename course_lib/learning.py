@@ -14,6 +14,7 @@ from .progress_file import ProgressFile
 from .widgets.display import marked
 
 _COLOURS = {"passed": "#009e73", "not yet": "#d55e00", "not attempted yet": "#767676", "hint": "#0072b2"}
+_PRINTED_LINES = 10  # of what an answer prints: the next cell stays in sight
 _SIGNS = {"passed": "✓", "not yet": "✗", "not attempted yet": "○", "hint": "?"}
 
 
@@ -121,8 +122,9 @@ def _told(id: str, title: str, verdict: Verdict) -> tuple[str, str, list[str]]:
         lines = [f"Write your answer in the cell above and run both cells; `hint({id!r})` helps."]
     else:
         state, lines = "not yet", [verdict.message, f"`hint({id!r})` helps."]
-    if verdict.printed.strip():
-        lines.append(f"Your code printed: `{verdict.printed.strip()}`")
+    if printed := verdict.printed.strip().splitlines():
+        more = ["..."] * (len(printed) > _PRINTED_LINES)
+        lines.append("Your code printed: `" + "\n".join([*printed[:_PRINTED_LINES], *more]) + "`")
     return state, f"{id} {title}", lines
 
 

@@ -53,6 +53,17 @@ def test_check_returns_the_reference_otherwise(shown, own_progress):
     assert "passed" not in json.loads(own_progress.read_text(encoding="utf-8"))["exercises"]["00.2"]
 
 
+def test_of_much_that_was_printed_the_first_lines_are_shown(shown):
+    def chatty(vectors):
+        for number in range(1, 12):
+            print("line", number)
+        return vectors.sum(0) / len(vectors)
+
+    check("00.2", chatty)
+    printed = shown[0]["text/plain"].partition("Your code printed: `")[2]
+    assert printed == "\n".join(f"line {number}" for number in range(1, 11)) + "\n...`"
+
+
 def test_blank_is_no_attempt(shown, own_progress):
     check("00.3", ...)
     check("00.3")
