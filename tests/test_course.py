@@ -408,8 +408,9 @@ def test_ctrl_c_stops_a_real_pip(launcher, folder):
     tell_pip(folder, install=["Collecting numpy", 0, 300], torch=["Collecting torch", 0, 300])
     command = [sys.executable, str(folder / "course.py"), "fetch"]
     heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a job in the background ignores Ctrl-C
-    kind = {"stderr": subprocess.PIPE, "encoding": "utf-8", "cwd": folder.parent}
-    with subprocess.Popen(command, preexec_fn=heed, **kind) as process:
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, encoding="utf-8", cwd=folder.parent, preexec_fn=heed
+    ) as process:
         for _ in range(600):
             if (folder / "pip-pid").exists() and (folder / "pip-pid").read_text(encoding="utf-8"):
                 break

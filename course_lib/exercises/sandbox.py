@@ -34,7 +34,6 @@ _ENDLESSLY_PRINTED = 1_000_000  # nobody reads so many: the answer is stopped
 # Deep recursion must end in RecursionError, not in a crash: macOS gives a thread only 512 KiB of stack.
 _STACK = 64 << 20
 _POLL = 0.02
-_TRIES_TO_STOP = 150  # some seconds: on a busy computer the thread may have to wait long for its turn
 _ENDS_THE_PROCESS = [
     (module, name)
     for module, names in (
@@ -155,7 +154,7 @@ def _wait(worker: threading.Thread, seconds: float) -> str | None:
     except KeyboardInterrupt:
         reason = "you interrupted it"
     # A loop that catches everything swallows the first exceptions; after these the thread is left to itself.
-    for _ in range(_TRIES_TO_STOP if reason else 0):
+    for _ in range(20 if reason else 0):
         if not worker.is_alive():
             break
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(worker.ident), ctypes.py_object(Stopped))
